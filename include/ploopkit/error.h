@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Errors.
+ *
+ * Control-path functions take `PlkError *err` last and return 0, or -1 with *err filled in. err may
+ * be NULL when the caller does not care. A function never reads *err, and leaves it alone on success.
+ * The struct is plain data: no ownership, nothing to free, copy it by assignment. Each message is one
+ * line that names the object and the attempted act and, where there is one, the way out.
+ *
+ * Data-path functions (read, write, flush, ...) return 0 or a negative errno value and say nothing;
+ * plk_error_from_errno() is the one seam between the two worlds.
+ */
+#ifndef PLOOPKIT_ERROR_H
+#define PLOOPKIT_ERROR_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What went wrong, by who can mend it. Values are stable; new ones are appended. */
+typedef enum PlkErrorCode {
+    PLK_OK = 0,
+    PLK_ERROR_ARGUMENT,    /* the caller asked for something that makes no sense */
+    PLK_ERROR_UNSUPPORTED, /* it makes sense, but not here (version, filesystem, missing helper) */
+    PLK_ERROR_FORMAT,      /* an image lies: damaged or hostile contents */
+    PLK_ERROR_DESCRIPTOR,  /* the same for DiskDescriptor.xml */
+    PLK_ERROR_DIRTY,       /* the image was not closed; a check comes first */
+    PLK_ERROR_LOCKED,      /* somebody else holds the image or the descriptor */
+    PLK_ERROR_BUSY,        /* in use inside this process or by an operation that excludes this one */
+    PLK_ERROR_EXISTS,      /* would overwrite something */
+    PLK_ERROR_NOT_FOUND,   /* file or directory is absent */
+    PLK_ERROR_NO_SNAPSHOT, /* no snapshot of that GUID */
+    PLK_ERROR_NO_SPACE,    /* device, quota or format limit exhausted */
+    PLK_ERROR_NO_MEMORY,
+    PLK_ERROR_CANCELLED, /* the progress callback said stop */
+    PLK_ERROR_OPEN,      /* the device or the kernel failed, by operation */
+    PLK_ERROR_CREATE,
+    PLK_ERROR_READ,
+    PLK_ERROR_WRITE,
+    PLK_ERROR_SYNC,
+    PLK_ERROR_TRUNCATE,
+    PLK_ERROR_ALLOCATE,
+    PLK_ERROR_STAT,
+    PLK_ERROR_RENAME,
+    PLK_ERROR_UNLINK,
+    PLK_ERROR_LOCK_CALL, /* the lock call itself failed, as opposed to LOCKED */
+    PLK_ERROR_HELPER,    /* a helper program could not be run or failed in an unnamed way */
+    PLK_ERROR_MKFS,
+    PLK_ERROR_FSCK,
+    PLK_ERROR_RESIZE_FS,
+    PLK_ERROR_PARTITION, /* reading or writing the GPT */
+    PLK_ERROR_INTERNAL,  /* a bug of ours, caught */
+} PlkErrorCode;
+
+typedef struct PlkError {
+    PlkErrorCode code;
+    int errnum;         /* the errno value behind it, positive, or 0 */
+    char message[1024]; /* one line, UTF-8, no trailing newline, control characters escaped */
+} PlkError;
+
+/* A short stable English word for a code ("corrupt image", "locked"); never NULL. */
+const char *plk_error_name(PlkErrorCode code);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
