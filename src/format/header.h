@@ -68,6 +68,9 @@ int plk_header_decode(const uint8_t *buf, size_t len, const char *file, PlkHeade
 int plk_header_make(int version, uint64_t size_sectors, uint32_t cluster_sectors, PlkHeader *ret,
                     PlkError *err);
 
+/* A power of two from PLK_CLUSTER_SECTORS_MIN to _MAX. The two functions below need one. */
+bool plk_cluster_is_valid(uint32_t cluster_sectors);
+
 /* Largest disk in sectors that version and cluster size can describe, whole clusters. */
 uint64_t plk_header_max_size(int version, uint32_t cluster_sectors);
 
