@@ -20,6 +20,7 @@ typedef struct PlkExtElement {
     uint64_t magic, flags;
     const uint8_t *data; /* borrowed from the cluster */
     uint32_t size;
+    uint64_t offset; /* of data in the file, for messages */
 } PlkExtElement;
 
 typedef struct PlkDirtyBitmap {
@@ -36,6 +37,8 @@ int plk_extension_walk(const uint8_t *cluster, size_t cluster_bytes, const char 
                        uint64_t cluster_offset,
                        int (*each)(void *arg, const PlkExtElement *element), void *arg, PlkError *err);
 
+/* The head and the extent of the L1 table are checked; where its entries point is the caller's to check. */
 int plk_dirty_bitmap_decode(const PlkExtElement *element, uint64_t disk_sectors, uint32_t cluster_bytes,
                             const char *file, PlkDirtyBitmap *ret, PlkError *err);
+/* 0 = that slice is all zeros, 1 = all ones, else the sector where the cluster with its bits starts. */
 uint64_t plk_dirty_bitmap_l1(const PlkDirtyBitmap *bitmap, uint32_t i);
