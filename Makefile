@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The short words for what people do here; meson does the work. `make help` lists them.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+meson_options := --prefix $(PREFIX) $(if $(CI),-Dwerror=true)
+# Sanitizers want their shadow where a randomised address space may have put something else; some containers forbid this.
+steady := $(shell setarch -R true 2>/dev/null && echo "--wrapper 'setarch -R'")
+sanitized := -Dbuildtype=debugoptimized -Db_lundef=false
+run_tests = meson test --no-rebuild --print-errorlogs --num-processes 2 -C
+
+# build DIR,OPTIONS: set up DIR if need be and build. The log of an earlier test run must not be taken for this one's.
+define build
+	@rm -f $(1)/meson-logs/testlog.json
+	@[ -f $(1)/build.ninja ] || meson setup $(1) $(meson_options) $(2)
+	@meson compile -C $(1)
+endef
+
+.PHONY: all deps test-deps run test test-release test-asan test-tsan bench soak install clean help
+
+all:                ## release build into build/
+	$(call build,$(BUILD),)
+
+deps:               ## install the packages a build needs (sudo unless root)
+	@tools/install-packages packaging/packages.build
+
+test-deps:          ## install the packages the tests need as well
+	@tools/install-packages packaging/packages.build packaging/packages.test
+
+run: test-deps all  ## show what it does, on a real directory tree
+	@tools/demo.sh $(BUILD)
+
+test: test-deps     ## the whole suite: release, ASan and UBSan, TSan
+	@$(MAKE) --no-print-directory --keep-going test-release test-asan test-tsan; \
+	tools/summary $(BUILD)/meson-logs/testlog.json build-asan/meson-logs/testlog.json build-tsan/meson-logs/testlog.json
+
+test-release: all   ## all tests, release build
+	@$(run_tests) $(BUILD) --no-suite bench --no-suite soak
+
+test-asan:          ## unit and command tests under AddressSanitizer and UBSan
+	$(call build,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
+	@$(run_tests) build-asan $(steady) --suite unit --suite cli
+
+test-tsan:          ## threaded tests under ThreadSanitizer
+	$(call build,build-tsan,$(sanitized) -Db_sanitize=thread)
+	@$(run_tests) build-tsan $(steady) --suite threads
+
+bench: test-deps all ## figures, side by side with what they are compared with
+	@meson test --benchmark --no-rebuild --verbose --num-processes 1 -C $(BUILD)
+
+soak: test-deps all ## what takes longer than `make test` may
+	@$(run_tests) $(BUILD) --suite soak --timeout-multiplier 20
+
+install: all        ## PREFIX=/usr/local DESTDIR=
+	@meson configure $(BUILD) --prefix $(PREFIX)
+	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
+
+clean:              ## remove all build directories
+	rm -rf $(BUILD) build-asan build-tsan
+
+help:
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+comma := ,
