@@ -63,6 +63,7 @@ static inline void plk_dir_closep(PlkDir **dir)
 
 int plk_dir_open_file(PlkDir *dir, const char *path, unsigned flags, mode_t mode, PlkIo **ret);
 int plk_dir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret);
+/* The file's name for messages changes too: nobody else may be using it yet. */
 int plk_dir_link(PlkDir *dir, PlkIo *unnamed, const char *path);
 int plk_dir_rename(PlkDir *dir, const char *from, const char *to, bool replace);
 int plk_dir_unlink(PlkDir *dir, const char *path);
@@ -77,13 +78,14 @@ int plk_dir_read_file(PlkDir *dir, const char *path, size_t max, char **ret, siz
 
 /*
  * The one publishing function: text under a temporary name, fsync, rename over `path`, fsync of the
- * directory. After 0 the new content is there for good; after an error the old content still is.
+ * directory. After 0 the new content is there for good; after an error the old content still is, except when
+ * that last fsync failed: the new content is in place then, but may not survive a crash.
  */
 int plk_dir_publish_file(PlkDir *dir, const char *path, const char *text, size_t len, mode_t mode);
 
 /*
  * As text: base "/a/b", path "../c/./d" -> "/a/c/d". Absolute `path` replaces base. NULL when out of
- * memory, or when the result would climb above "/".
+ * memory (errno ENOMEM), or when the result would climb above "/" (EXDEV).
  */
 char *plk_path_canonical(const char *base, const char *path);
 /* Is canonical `path` beneath canonical `root`? Then the rest without leading '/', else NULL. */

@@ -123,7 +123,10 @@ int plk_io_sync(PlkIo *io, PlkPoint point);
 int plk_io_size(PlkIo *io, uint64_t *ret);
 int plk_io_truncate(PlkIo *io, uint64_t size, PlkPoint point);
 
-/* [off, off+len) reads as zeros afterwards: by a hole if the filesystem can, else by writing zeros. */
+/*
+ * [off, off+len) reads as zeros afterwards: by a hole if the filesystem can, else by writing zeros. The size
+ * stays.
+ */
 int plk_io_zero(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point);
 /* Give the space back; -EOPNOTSUPP where that is impossible (contents then unchanged). */
 int plk_io_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point);
@@ -133,8 +136,8 @@ int plk_io_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point);
 /*
  * Copy len bytes: by reflink, else in the kernel, else through `bounce` (at least bounce_len bytes of
  * the caller's; at least 4096). Source bytes beyond its end are zeros. dst may equal src (ranges must
- * not overlap). A method that a pair of files refused once is not tried again when *method, which
- * starts as PLK_COPY_CLONE, is kept between calls.
+ * not overlap); afterwards dst reaches at least to dst_off + len. A method that a pair of files refused
+ * once is not tried again when *method, which starts as PLK_COPY_CLONE, is kept between calls; it may be NULL.
  */
 typedef enum PlkCopyMethod { PLK_COPY_CLONE, PLK_COPY_RANGE, PLK_COPY_BOUNCE } PlkCopyMethod;
 int plk_io_copy(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off, uint64_t len,

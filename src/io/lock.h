@@ -12,7 +12,10 @@
 
 #include "io/io.h"
 
-int plk_lock_fd(int fd, PlkIoLock mode);      /* replaces the mode held; -EAGAIN: somebody is in the way */
+/* From no lock to `mode`, or NONE: drop all. -EAGAIN: somebody is in the way; then nothing is held. */
+int plk_lock_fd(int fd, PlkIoLock mode);
+/* From one mode to another; after a failure `held` is still held. */
+int plk_lock_fd_change(int fd, PlkIoLock held, PlkIoLock mode);
 int plk_lock_fd_test(int fd, PlkIoLock mode); /* takes nothing */
 
 /*
