@@ -60,7 +60,7 @@ typedef struct PlkMap {
     pthread_mutex_t load_locks[PLK_MAP_LOADERS];
     pthread_mutex_t dirty_lock;
     PlkMapPage *dirty; /* list */
-    size_t n_dirty;
+    _Atomic size_t n_dirty;
 } PlkMap;
 
 int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes); /* 0 or -ENOMEM */

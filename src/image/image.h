@@ -9,8 +9,8 @@
  *  b  a freed cluster is handed out or punched only after plk_image_release_frees(), which callers
  *     call when the BAT write that dropped its last name is durable.
  *  c  a cluster handed out reads as zeros.
- *  d  plk_image_prepare_write() has made the in-use mark durable, and has proven from the BAT that
- *     every name lies inside the file, before the first change; what lies beyond the highest name is cut off.
+ *  d  plk_image_prepare_write() has proven from the BAT that every name lies inside the file and none is there twice,
+ *     and has made the in-use mark durable, before the first change; what lies beyond the highest name is cut off.
  *  e  a failed sync poisons the image (io/): it cannot be closed clean any more.
  *
  * A raw image (a Plain base) has no header: slot i is cluster i, always present up to its end.
@@ -41,21 +41,20 @@ typedef enum PlkImageFlags {
     PLK_IMAGE_REFUSE_DIRTY = 1 << 3, /* DIRTY error if the in-use mark is set */
 } PlkImageFlags;
 
-/* Growable array of clusters. */
+/* Clusters on their way from a slot to reuse; see alloc.c. */
 typedef struct PlkClusterList {
     uint32_t *items;
-    size_t n, cap;
+    size_t n;
 } PlkClusterList;
 
 typedef struct PlkAllocator {
     pthread_mutex_t lock;
-    uint64_t next;          /* append position, in clusters */
+    uint64_t next;          /* append position, in clusters: nothing from here on is named */
     uint64_t end;           /* whole clusters the file holds */
-    PlkClusterList free;    /* ready: punched, or zeroed when handed out */
+    uint64_t *free_bits;    /* unnamed clusters below `window`, one bit each; NULL until there are some */
+    uint64_t window, n_free, cursor;
     PlkClusterList pending; /* freed, their slot's clearing not yet written */
     PlkClusterList sealed;  /* freed, covered by the flush that is running */
-    bool cannot_punch;      /* the filesystem has no holes: zero on reuse */
-    uint64_t searched;      /* where the next search for unnamed clusters goes on */
 } PlkAllocator;
 
 typedef struct PlkImage {
@@ -65,7 +64,7 @@ typedef struct PlkImage {
     uint32_t cluster_bytes;
     unsigned cluster_shift;  /* log2(cluster_bytes) */
     uint32_t first_cluster;  /* where data starts, in clusters; raw: 0 */
-    uint64_t file_clusters;  /* whole clusters in the file at open */
+    _Atomic uint64_t file_clusters; /* clusters in the file, a partial last one counted */
     uint64_t raw_bytes;      /* raw only: length of the file at open */
     bool writable, alloc_full;
     bool was_dirty;          /* the in-use mark was found set */
@@ -110,14 +109,17 @@ int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point);
 
 /*
  * All PLK_BAT_PAGE_SLOTS entries of a BAT page, classified. Header room and slots past the end of the
- * disk read as NONE. A page past the end of the BAT is all NONE. Raw images: computed.
+ * disk read as NONE. A page past the end of the BAT is all NONE. Not for raw images: their slot i is cluster i.
  */
 int plk_image_read_page(PlkImage *img, uint32_t page, uint32_t slots[PLK_BAT_PAGE_SLOTS]);
+
+/* One entry, classified; any kind of image; past the end NONE. For a raw image the answer is the cluster itself and *ret_present. */
+int plk_image_read_slot(PlkImage *img, uint32_t cluster, uint32_t *ret, bool *ret_present);
 
 /* Writes the page; header bytes in page 0 and bytes past the BAT's end are left alone. Not synced. No BAD/BEYOND inside. */
 int plk_image_write_page(PlkImage *img, uint32_t page, const uint32_t slots[PLK_BAT_PAGE_SLOTS]);
 
-/* Calls each BAT page that may hold names (holes of the BAT are skipped); non-zero stops. */
+/* Calls each BAT page that may hold names (holes of the BAT are skipped); non-zero stops. Not for raw. */
 typedef int PlkPageFn(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PAGE_SLOTS]);
 int plk_image_walk_bat(PlkImage *img, PlkPageFn *each, void *arg);
 

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See map.h for the rules; this file keeps them. */
+#include "disk/map.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/math.h"
+#include "disk/disk.h"
+
+#define CACHE_DEFAULT (64u << 20)
+#define PAGES_MIN 64
+
+int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes)
+{
+    map->n_pages = plk_bat_page_count(bat_entries);
+    map->pages = plk_map_zeroed(map->n_pages * sizeof *map->pages);
+    if (!map->pages)
+        return -ENOMEM;
+    map->max_pages = PLK_MAX((cache_bytes ? cache_bytes : CACHE_DEFAULT) / sizeof(PlkMapPage), PAGES_MIN);
+    for (int i = 0; i < PLK_MAP_LOADERS; i++)
+        pthread_mutex_init(&map->load_locks[i], NULL);
+    pthread_mutex_init(&map->dirty_lock, NULL);
+    return 0;
+}
+
+static void free_pages(PlkMap *map)
+{
+    for (uint32_t i = 0; i < map->n_pages && atomic_load(&map->n_loaded) > 0; i++) {
+        PlkMapPage *p = atomic_load_explicit(&map->pages[i], memory_order_relaxed);
+        if (p) {
+            free(p);
+            atomic_fetch_sub(&map->n_loaded, 1);
+        }
+    }
+    plk_unmap_zeroed(map->pages, map->n_pages * sizeof *map->pages);
+    map->pages = NULL;
+    map->dirty = NULL;
+    atomic_store(&map->n_dirty, 0);
+}
+
+void plk_map_clear(PlkMap *map)
+{
+    if (!map->pages)
+        return;
+    free_pages(map);
+    for (int i = 0; i < PLK_MAP_LOADERS; i++)
+        pthread_mutex_destroy(&map->load_locks[i]);
+    pthread_mutex_destroy(&map->dirty_lock);
+}
+
+int plk_map_reset(PlkMap *map, uint32_t bat_entries)
+{
+    uint32_t n_pages = plk_bat_page_count(bat_entries);
+    PlkMapPage *_Atomic *pages = plk_map_zeroed(n_pages * sizeof *pages);
+
+    if (!pages)
+        return -ENOMEM;
+    free_pages(map);
+    map->pages = pages;
+    map->n_pages = n_pages;
+    return 0;
+}
+
+/* ---- resolving a page ---- */
+
+static PlkSlot slot_of_entry(unsigned level, uint32_t entry)
+{
+    if (entry == PLK_SLOT_BAD)
+        return plk_slot(PLK_LEVEL_BAD, 0);
+    if (entry == PLK_SLOT_BEYOND)
+        return plk_slot(PLK_LEVEL_BEYOND, 0);
+    return plk_slot(level, entry);
+}
+
+/* Give every slot nobody above owns to this level, if it has it. Returns how many it took, or -errno. */
+static int claim(PlkImage *img, unsigned level, uint32_t page, PlkSlot *slots)
+{
+    uint32_t entries[PLK_BAT_PAGE_SLOTS];
+    uint64_t first = (uint64_t)page * PLK_BAT_PAGE_SLOTS;
+    int taken = 0, r;
+
+    if (img->kind == PLK_IMAGE_PLOOP) {
+        r = plk_image_read_page(img, page, entries);
+        if (r < 0)
+            return r;
+    }
+    for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; i < PLK_BAT_PAGE_SLOTS; i++) {
+        uint64_t cluster = first + i - PLK_BAT_FIRST_SLOT;
+
+        if (slots[i] != PLK_SLOT_UNOWNED)
+            continue;
+        if (img->kind == PLK_IMAGE_RAW ? cluster >= img->header.bat_entries : entries[i] == PLK_SLOT_NONE)
+            continue;
+        slots[i] = img->kind == PLK_IMAGE_RAW ? plk_slot(level, (uint32_t)cluster)
+                                              : slot_of_entry(level, entries[i]);
+        taken++;
+    }
+    return taken;
+}
+
+static int resolve(PlkDisk *disk, PlkMapPage *page)
+{
+    PlkSlot slots[PLK_BAT_PAGE_SLOTS];
+    int left = PLK_BAT_PAGE_SLOTS - (page->index == 0 ? PLK_BAT_FIRST_SLOT : 0);
+
+    for (int i = 0; i < (int)PLK_BAT_PAGE_SLOTS; i++)
+        slots[i] = PLK_SLOT_UNOWNED;
+    for (unsigned level = disk->n_images; level-- > 0 && left > 0;) {
+        int r = claim(disk->images[level], level, page->index, slots);
+        if (r < 0)
+            return r;
+        left -= r;
+    }
+    for (int i = 0; i < (int)PLK_BAT_PAGE_SLOTS; i++)
+        atomic_init(&page->slots[i], slots[i]);
+    return 0;
+}
+
+static int load(PlkDisk *disk, uint32_t index, PlkMapPage **ret)
+{
+    PlkMap *map = &disk->map;
+    PlkMapPage *page;
+    int r;
+
+    PLK_LOCKED(&map->load_locks[index % PLK_MAP_LOADERS]);
+    page = atomic_load_explicit(&map->pages[index], memory_order_acquire);
+    if (page) {
+        *ret = page;
+        return 0;
+    }
+    page = plk_malloc(sizeof *page);
+    if (!page)
+        return -ENOMEM;
+    page->index = index;
+    page->next_dirty = NULL;
+    atomic_init(&page->dirty, false);
+    atomic_init(&page->touched, true);
+    r = resolve(disk, page);
+    if (r < 0) {
+        free(page);
+        return r;
+    }
+    atomic_store_explicit(&map->pages[index], page, memory_order_release);
+    atomic_fetch_add(&map->n_loaded, 1);
+    *ret = page;
+    return 0;
+}
+
+int plk_map_page(PlkDisk *disk, uint32_t index, PlkMapPage **ret)
+{
+    PlkMapPage *page = atomic_load_explicit(&disk->map.pages[index], memory_order_acquire);
+
+    if (!page)
+        return load(disk, index, ret);
+    if (!atomic_load_explicit(&page->touched, memory_order_relaxed))
+        atomic_store_explicit(&page->touched, true, memory_order_relaxed);
+    *ret = page;
+    return 0;
+}
+
+int plk_map_get(PlkDisk *disk, uint32_t cluster, PlkSlot *ret)
+{
+    PlkMapPage *page;
+    int r = plk_map_page(disk, plk_bat_page(cluster), &page);
+
+    if (r == 0)
+        *ret = atomic_load_explicit(&page->slots[plk_bat_index(cluster)], memory_order_relaxed);
+    return r;
+}
+
+/* The exchange comes after the store: a flush that clears the mark first will see the slot. */
+void plk_map_set_top(PlkDisk *disk, PlkMapPage *page, uint32_t cluster, PlkSlot slot)
+{
+    PlkMap *map = &disk->map;
+
+    atomic_store(&page->slots[plk_bat_index(cluster)], slot);
+    if (atomic_exchange(&page->dirty, true))
+        return;
+    PLK_LOCKED(&map->dirty_lock);
+    page->next_dirty = map->dirty;
+    map->dirty = page;
+    atomic_fetch_add(&map->n_dirty, 1);
+}
+
+/* ---- the bound ---- */
+
+static void drop_pages(PlkMap *map, size_t target, bool also_touched)
+{
+    for (uint32_t i = 0; i < map->n_pages && atomic_load(&map->n_loaded) > target; i++) {
+        PlkMapPage *p = atomic_load_explicit(&map->pages[i], memory_order_relaxed);
+
+        if (!p || atomic_load(&p->dirty))
+            continue;
+        if (!also_touched && atomic_exchange(&p->touched, false))
+            continue;
+        atomic_store_explicit(&map->pages[i], NULL, memory_order_relaxed);
+        free(p);
+        atomic_fetch_sub(&map->n_loaded, 1);
+    }
+}
+
+int plk_map_shrink(PlkDisk *disk)
+{
+    PlkMap *map = &disk->map;
+    size_t target = map->max_pages - map->max_pages / 8;
+
+    /* A running flush walks pages without pins; the cache may be over its bound until it is done. */
+    if (pthread_mutex_trylock(&disk->flush_lock) != 0)
+        return 0;
+    if (plk_map_is_full(map)) {
+        plk_pins_own_all(&disk->pins);
+        drop_pages(map, target, false);
+        drop_pages(map, target, true);
+        plk_pins_release_all(&disk->pins);
+    }
+    pthread_mutex_unlock(&disk->flush_lock);
+    return 0;
+}
