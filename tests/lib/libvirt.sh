@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A libvirtd that nobody else can see. Source this before functions.sh:
+#
+#     . "${0%/*}/../lib/libvirt.sh"
+#     . "${0%/*}/../lib/functions.sh"
+#     libvirt_start
+#
+# The script is started again in mount and PID namespaces of its own. Every directory libvirtd keeps state in is an empty
+# tmpfs there, so the machine's own libvirtd and its files are out of reach; when the script ends, the kernel ends all
+# that it started. Afterwards:
+#
+#     v ARGS...          virsh on the private storage:///system; a dir pool named "p" stands on $pool
+#     $calls             what libvirtd called `ploop` with, one call a line
+#     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails any more
+
+if [ -z "${_PRIVATE:-}" ]; then
+    command -v libvirtd virsh >/dev/null || { echo "skipped: needs libvirtd and virsh"; exit 77; }
+    _as_root=()
+    [ "$(id -u)" = 0 ] || _as_root=(--user --map-root-user)
+    _namespaces=("${_as_root[@]}" --mount --propagation private --pid --fork --kill-child --mount-proc)
+    unshare "${_namespaces[@]}" mount -t tmpfs none /run 2>/dev/null ||
+        { echo "skipped: needs mount namespaces (root, or unprivileged user namespaces)"; exit 77; }
+    _PRIVATE=1 exec unshare "${_namespaces[@]}" bash "$0" "$@"
+fi
+
+# An empty directory of our own at $1. Where the path does not exist, its parent is overlaid: nothing is made outside.
+_private_dir() {
+    if [ ! -d "$1" ]; then
+        local layer=/run/overlay${1//\//-}
+        mkdir -p "$layer/upper" "$layer/work"
+        mount -t overlay -o "lowerdir=${1%/*},upperdir=$layer/upper,workdir=$layer/work" none "${1%/*}"
+        mkdir "$1"
+    fi
+    mount -t tmpfs -o mode=755 none "$1"
+}
+
+# What libvirtd finds as `ploop`: it notes the call, fails it if asked to, and runs the program under test.
+_libvirt_make_ploop() {
+    calls=$tmp/calls
+    mkdir bin
+    : >"$calls"
+    cat >bin/ploop <<END
+#!/bin/bash
+printf '%s\n' "\$*" >>'$calls'
+[ "\$(cat '$tmp/fail-verb' 2>/dev/null)" != "\$1" ] || { echo 'made to fail' >&2; exit 1; }
+exec '$PLOOP' "\$@"
+END
+    chmod +x bin/ploop
+}
+
+libvirt_start() {
+    local dir i
+    for dir in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
+        _private_dir "$dir"
+    done
+    _libvirt_make_ploop
+    mkdir -p /run/libvirt /etc/libvirt/storage
+    cat >/etc/libvirt/libvirtd.conf <<END
+auth_unix_rw = "none"
+unix_sock_group = "root"
+log_outputs = "3:file:$tmp/libvirtd.log"
+END
+    # The package that makes the user libvirt-qemu also starts a system daemon; no virtual machine runs here.
+    printf 'user = "root"\ngroup = "root"\n' >/etc/libvirt/qemu.conf
+    env -i PATH="$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin" libvirtd --daemon --pid-file /run/libvirtd.pid \
+        --config /etc/libvirt/libvirtd.conf
+    for ((i = 0; i < 100; i++)); do
+        [ ! -S /run/libvirt/libvirt-sock ] || break
+        sleep 0.05
+    done
+    pool=$tmp/pool
+    mkdir "$pool"
+    v pool-create-as p dir --target "$pool" >/dev/null
+}
+
+v() {
+    virsh -q -c storage:///system "$@"
+}
+
+fail_verb() {
+    echo "${1:-}" >"$tmp/fail-verb"
+}
