@@ -16,5 +16,9 @@ typedef struct PlkFault {
     _Atomic unsigned long seen; /* matching calls so far, also when nth is 0: lets a test count */
 } PlkFault;
 
-/* Every file opened through the result is wrapped too. Takes ownership of `next`; `fault` must outlive it. */
+/*
+ * Every file opened through the result is wrapped too. Takes `next` over when it succeeds; `fault` must outlive
+ * the result. Opening, linking and making a file count as DIR_CREATE where they may make a name, else as a call
+ * without a point, which only PLK_POINT_NONE matches.
+ */
 int plk_dir_wrap_fault(PlkDir *next, PlkFault *fault, PlkDir **ret);
