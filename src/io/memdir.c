@@ -233,12 +233,13 @@ static int memdir_flock(PlkDir *dir, const char *name, int timeout_ms, PlkIo **r
     PlkIo *io;
     int r = memdir_open(dir, name, PLK_OPEN_WRITE | PLK_OPEN_CREATE, 0600, &io);
 
-    if (r == 0)
-        r = plk_memory_flock(io, timeout_ms);
-    if (r == 0)
-        *ret_held = io;
-    else if (r == -EAGAIN)
+    if (r < 0)
+        return r;
+    r = plk_memory_flock(io, timeout_ms);
+    if (r < 0)
         plk_io_close(io);
+    else
+        *ret_held = io;
     return r;
 }
 
