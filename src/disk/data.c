@@ -429,9 +429,9 @@ static int look_for_hole(PlkDisk *disk, PlkExtent *e)
 int plk_disk_status(PlkDisk *disk, uint64_t off, uint64_t max_len, PlkExtent *ret)
 {
     uint64_t end, from = off & (disk->cluster_bytes - 1);
-    uint32_t cluster = (uint32_t)(off >> disk->cluster_shift), max, n = 0, got;
+    uint32_t cluster = (uint32_t)(off >> disk->cluster_shift), max, n = 0, got = 0;
     PlkExtent e = {0};
-    PlkSlot first = 0, slot;
+    PlkSlot first = 0, slot = 0;
     int r;
 
     if (off >= disk->size || max_len == 0)

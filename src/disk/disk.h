@@ -18,11 +18,15 @@
 #include "disk/pins.h"
 #include "image/image.h"
 
-#define PLK_CHAIN_MAX 126 /* images in one chain; the format reserves the rest of 128 */
+#define PLK_CHAIN_MAX 126   /* images a chain may grow to; the format reserves the rest of 128 */
+#define PLK_CHAIN_SLOTS 128 /* images a chain can be opened with */
+#define PLK_FLUSH_BATCH 256 /* BAT pages one flush writes behind one data sync; when a writer flushes by itself */
 
 struct PlkDisk {
     PlkDir *dir; /* owned if owns_dir */
     bool owns_dir, writable;
+    struct PlkStore *store; /* the descriptor it was opened from, NULL without one; see plk_store_open_state() */
+    bool owns_store;        /* plk_store_close() at close, after the images and instead of closing dir */
     PlkImage **images; /* base to top; images[n_images - 1] is written to */
     char **paths;      /* absolute, for people */
     unsigned n_images;
@@ -49,6 +53,13 @@ typedef struct PlkChainFile {
 } PlkChainFile;
 
 /*
+ * Opens one image of a directory and locks it: exclusively with PLK_IMAGE_WRITE, else shared (or not at all).
+ * LOCKED names who is in the way.
+ */
+int plk_chain_open_image(PlkDir *dir, const char *path, unsigned flags, bool skip_lock,
+                         uint32_t cluster_sectors, PlkImage **ret, PlkError *err);
+
+/*
  * Opens and locks base to top; the top for writing if options say so. All ploop images must agree in version and
  * cluster size, and none may be bigger than the one above it (FORMAT error naming both). dir is borrowed
  * and must outlive the disk, unless ownership is handed over with plk_disk_own_dir().
@@ -66,11 +77,7 @@ void plk_disk_drop(PlkDisk *disk);
 
 /* Waits until no request runs and keeps new ones out, then flushes. 0 or -errno; on failure nothing is held. */
 int plk_disk_quiesce(PlkDisk *disk);
-/* map_changed: clusters or levels moved, forget what was resolved. Re-reads size and slots from the top. */
-void plk_disk_resume(PlkDisk *disk, bool map_changed);
-
-/*
- * Copy the cluster range [first, first + n) of `src` (a level of the disk) ... see merge.c; exposed for tests.
- */
-int plk_disk_copy_level_down(PlkDisk *disk, unsigned from, unsigned to, PlkImage *target,
-                             const PlkProgress *progress, PlkError *err);
+/* map_changed: clusters or levels moved, forget what was resolved. Size and slots follow the top. 0 or -ENOMEM. */
+int plk_disk_resume(PlkDisk *disk, bool map_changed);
+/* Size and slots as the top image has them now. */
+void plk_disk_take_size(PlkDisk *disk);

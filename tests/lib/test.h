@@ -76,8 +76,9 @@ test_fail(const char *file, int line, const char *fmt, ...)
 #define TEST_MAIN() \
     int main(int argc, char **argv) \
     { \
-        int failed = 0, passed = 0; \
-        for (TestCase *c = test_first; c; c = c->next) { \
+        static int failed, passed; /* static: they live across longjmp */ \
+        static TestCase *c; \
+        for (c = test_first; c; c = c->next) { \
             if (argc > 1 && !strstr(c->name, argv[1])) \
                 continue; \
             if (setjmp(test_escape) == 0) { \
