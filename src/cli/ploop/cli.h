@@ -62,6 +62,7 @@ typedef struct PlkOption {
     const char *name;     /* long name without dashes, NULL = none */
     const char *argument; /* what --help calls its argument, NULL = it takes none */
     const char *help;     /* one short line; NULL keeps an old alias out of --help */
+    bool required;
 } PlkOption;
 
 #define PLK_LONG_ONLY 256
@@ -95,9 +96,15 @@ typedef struct PlkVerb {
 /* All verbs in the order of --help, NULL-terminated. */
 extern const PlkVerb *const plk_verbs[];
 
+/* Names of old releases, ending with {NULL, NULL}. */
+typedef struct PlkVerbAlias {
+    const char *old, *now;
+} PlkVerbAlias;
+extern const PlkVerbAlias plk_verb_aliases[];
+
 /* Find the verb in argv[0], parse the rest, run. prefix: "ploop", later "ploop balloon". */
 int plk_verb_dispatch(const PlkVerb *const *verbs, const char *prefix, int argc, char **argv);
-/* "ploop init -s SIZE [-f FORMAT] ..." and the options, at most 80 columns. */
+/* "ploop init -s SIZE [-f FORMAT] ..." and the options, at most 80 columns. out NULL: the usage alone, on stderr. */
 void plk_verb_help(const PlkVerb *verb, const char *prefix, FILE *out);
 void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out);
 

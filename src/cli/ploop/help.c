@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Usage and help, printed from the verb tables; no line is longer than 80 columns. */
+#include "cli.h"
+
+#include <string.h>
+
+#define LINE_WIDTH 80
+#define TEXT_COLUMN 26
+
+/* A word of the usage line, wrapped under the first word after the command's name. */
+static void put_word(FILE *out, const char *word, size_t indent, size_t *column)
+{
+    if (*column + 1 + strlen(word) > LINE_WIDTH) {
+        fprintf(out, "\n%*s", (int)indent, "");
+        *column = indent;
+    }
+    *column += (size_t)fprintf(out, " %s", word);
+}
+
+static void print_usage(const PlkVerb *verb, const char *prefix, FILE *out)
+{
+    size_t indent = (size_t)fprintf(out, "Usage: %s %s", prefix, verb->name), column = indent;
+    char word[80];
+
+    for (const PlkOption *o = verb->options; o && o->id; o++) {
+        char flag[40];
+
+        if (!o->help)
+            continue;
+        if (o->id < PLK_LONG_ONLY)
+            snprintf(flag, sizeof(flag), "-%c", o->id);
+        else
+            snprintf(flag, sizeof(flag), "--%s", o->name);
+        snprintf(word, sizeof(word), "%s%s%s%s%s", o->required ? "" : "[", flag, o->argument ? " " : "",
+                 o->argument ? o->argument : "", o->required ? "" : "]");
+        put_word(out, word, indent, &column);
+    }
+    if (verb->operands)
+        put_word(out, verb->operands, indent, &column);
+    fputc('\n', out);
+}
+
+/* Text in the right-hand column, broken between words. */
+static void put_text(FILE *out, const char *text)
+{
+    size_t column = TEXT_COLUMN;
+
+    while (*text) {
+        size_t len = strcspn(text, " ");
+
+        if (column + len > LINE_WIDTH) {
+            fprintf(out, "\n%*s", TEXT_COLUMN, "");
+            column = TEXT_COLUMN;
+        }
+        fprintf(out, "%.*s", (int)len, text);
+        column += len + 1;
+        text += len;
+        if (*text == ' ') {
+            text++;
+            if (column < LINE_WIDTH)
+                fputc(' ', out);
+        }
+    }
+    fputc('\n', out);
+}
+
+static void put_entry(FILE *out, const char *left, const char *text)
+{
+    fprintf(out, "  %-*s", TEXT_COLUMN - 2, left);
+    if (strlen(left) > TEXT_COLUMN - 3) /* no blank left between the two */
+        fprintf(out, "\n%*s", TEXT_COLUMN, "");
+    put_text(out, text);
+}
+
+static void print_option(const PlkOption *o, FILE *out)
+{
+    char left[80] = "";
+    size_t n = 0;
+
+    if (o->id < PLK_LONG_ONLY)
+        n = (size_t)snprintf(left, sizeof(left), "-%c%s", o->id, o->name ? ", " : "");
+    if (o->name)
+        n += (size_t)snprintf(left + n, sizeof(left) - n, "--%s", o->name);
+    if (o->argument)
+        snprintf(left + n, sizeof(left) - n, " %s", o->argument);
+    put_entry(out, left, o->help);
+}
+
+/* out NULL: only the usage line, on stderr. */
+void plk_verb_help(const PlkVerb *verb, const char *prefix, FILE *out)
+{
+    print_usage(verb, prefix, out ? out : stderr);
+    if (!out)
+        return;
+    fprintf(out, "%s %s: %s.\n\n", prefix, verb->name, verb->help);
+    for (const PlkOption *o = verb->options; o && o->id; o++)
+        if (o->help)
+            print_option(o, out);
+    put_entry(out, "-h, --help", "this text");
+    if (verb->notes)
+        fputc('\n', out);
+    for (const char *const *note = verb->notes; note && *note; note++)
+        fprintf(out, "%s\n", *note);
+}
+
+void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out)
+{
+    bool top = strcmp(prefix, "ploop") == 0;
+
+    fprintf(out, "Usage: %s %sCOMMAND [ARGUMENT...]\n\n", prefix, top ? "[-v[N]] [--progress-fd FD] " : "");
+    for (; *verbs; verbs++)
+        if (!((*verbs)->flags & PLK_VERB_HIDDEN))
+            put_entry(out, (*verbs)->name, (*verbs)->help);
+    fprintf(out, "\n'%s COMMAND --help' tells about one of them.\n", prefix);
+    if (!top)
+        return;
+    fputs("-vN sets how much is said (3; -v-1: errors only), each -v adds one.\n"
+          "--version prints the version. ploop(8) has the exit codes.\n",
+          out);
+}
