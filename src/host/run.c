@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -87,7 +88,6 @@ typedef struct Plan {
     char **argv, **envp;
     int devnull, output; /* both 3 or above */
     pid_t parent;
-    sigset_t mask;
     volatile int failed_errno; /* written by the child, in our memory */
 } Plan;
 
@@ -114,6 +114,7 @@ static char **join(const char *const *fixed, const char *const *more)
     return all;
 }
 
+/* 0 = as it is. */
 static void set_limit(__rlimit_resource_t resource, rlim_t value)
 {
     struct rlimit limit = {value, value};
@@ -122,14 +123,16 @@ static void set_limit(__rlimit_resource_t resource, rlim_t value)
         setrlimit(resource, &limit);
 }
 
-/* Handlers are code of ours that must not run in the child; what is ignored would stay so across exec. */
-static void reset_signals(const sigset_t *mask)
+/* Our handlers must not run in the child, and what we ignore or block would stay so across exec. */
+static void reset_signals(void)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigset_t none;
 
     for (int n = 1; n < NSIG; n++)
         sigaction(n, &standard, NULL);
-    sigprocmask(SIG_SETMASK, mask, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* In the child, after vfork. Own process group: a cancel reaches the helper's children too. */
@@ -137,7 +140,7 @@ static __attribute__((noreturn, noinline)) void exec_child(Plan *plan)
 {
     const PlkRun *run = plan->run;
 
-    reset_signals(&plan->mask);
+    reset_signals();
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != plan->parent || setpgid(0, 0) < 0)
         goto failed;
     if (dup2(plan->devnull, 0) < 0 || dup2(plan->output, 1) < 0 || dup2(plan->output, 2) < 0)
@@ -147,7 +150,6 @@ static __attribute__((noreturn, noinline)) void exec_child(Plan *plan)
     for (size_t i = 0; i < run->fd_count; i++)
         if (fcntl(run->fds[i], F_SETFD, 0) < 0)
             goto failed;
-    set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_CPU, run->cpu_seconds);
     set_limit(RLIMIT_AS, run->address_space);
     execve(plan->path, plan->argv, plan->envp);
@@ -159,17 +161,17 @@ failed:
 /* The pid, or -errno. */
 static pid_t start_child(Plan *plan)
 {
-    sigset_t all;
+    sigset_t all, before;
     pid_t pid;
 
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &plan->mask);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = vfork();
     if (pid == 0)
         exec_child(plan);
     if (pid < 0)
         pid = -errno;
-    pthread_sigmask(SIG_SETMASK, &plan->mask, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid;
 }
 
@@ -182,6 +184,7 @@ typedef struct Watch {
     int output; /* non-blocking; -1 after its end */
     char *tail; /* room for twice PLK_RUN_OUTPUT_MAX */
     size_t len;
+    struct timespec asked; /* when progress was asked last */
 } Watch;
 
 static void keep_tail(Watch *w, size_t max)
@@ -212,11 +215,19 @@ static void drain_output(Watch *w)
     }
 }
 
-static bool is_cancelled(const PlkRun *run)
+/* Output may wake us often; the callback is promised about ten calls a second. */
+static bool is_cancelled(Watch *w)
 {
-    const PlkProgress *p = run->progress;
+    const PlkProgress *p = w->run->progress;
+    struct timespec now;
 
-    return p && p->update(p->arg, run->what ? run->what : run->program, 0, 0) != 0;
+    if (!p)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if ((now.tv_sec - w->asked.tv_sec) * 1000 + (now.tv_nsec - w->asked.tv_nsec) / 1000000 < POLL_MS)
+        return false;
+    w->asked = now;
+    return p->update(p->arg, w->run->what ? w->run->what : w->run->program, 0, 0) != 0;
 }
 
 /* Until the child has ended or is to be killed; its wait status in *ret. 0, -ECANCELED or -errno. */
@@ -233,7 +244,7 @@ static int watch_child(Watch *w, int *ret)
             break;
         if (pid < 0 && errno != EINTR)
             return -errno; /* somebody else in this process took the status */
-        if (is_cancelled(w->run)) {
+        if (is_cancelled(w)) {
             kill(-w->pid, SIGKILL);
             kill(w->pid, SIGKILL);
             waitpid(w->pid, ret, 0);
@@ -300,7 +311,8 @@ static int run_plan(Plan *plan, Watch *w, PlkRunResult *ret, PlkError *err)
     if (w->pid < 0)
         return plk_fail_errno(err, PLK_ERROR_HELPER, -w->pid, "cannot start '%s'", plan->path);
     w->pidfd = pidfd = pidfd_open(w->pid, 0);
-    r = judge(w, plan, watch_child(w, &status), status, err);
+    r = watch_child(w, &status);
+    r = judge(w, plan, r, status, err);
     if (r < 0)
         return r;
     keep_tail(w, PLK_RUN_OUTPUT_MAX);

@@ -100,8 +100,8 @@ static int open_beneath(int at, const char *rel, int flags, mode_t mode)
 {
     bool creates = flags & ((O_CREAT | O_TMPFILE) & ~O_DIRECTORY);
     struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
-        .mode = creates ? mode : 0, /* anything else is an error */
+        .flags = (uint64_t)(flags | O_CLOEXEC), /* O_NOFOLLOW would turn ELOOP into ENOTDIR */
+        .mode = creates ? mode : 0,             /* anything else is an error */
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     long fd;

@@ -188,7 +188,7 @@ static void look_into_process(Owner *o, int proc, const char *name)
             is_ourselves(o, pid, e->d_name))
             continue;
         locked = holds_lock(proc, name, e->d_name);
-        if (locked || !o->pid)
+        if (locked || (!o->pid && pid != getpid())) /* of ourselves, what merely has it open is no news */
             o->pid = pid;
         o->has_lock = locked;
     }
