@@ -210,25 +210,45 @@ TEST(links_are_not_followed)
     plk_dir_close(dir);
 }
 
-/* From now on openat2() fails as on an old kernel. */
-static void forbid_openat2(int errnum)
+static void install_filter(struct sock_filter *code, unsigned short len)
 {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)errnum),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    struct sock_fprog program = {len, code};
 
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    CHECK(syscall(SYS_openat2, 0, 0, 0, 0) < 0 && errno == errnum);
 }
 
-static void check_links_without_openat2(int errnum)
+/* From now on a system call fails as on an old kernel, in this process only. */
+static void forbid_call(unsigned number, int errnum)
 {
-    PlkDir *dir = open_real(NULL);
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)errnum),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    install_filter(code, sizeof code / sizeof code[0]);
+}
+
+/* Unnamed files too; the flag can only be seen in openat()'s argument. */
+static void forbid_tmpfile(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    install_filter(code, sizeof code / sizeof code[0]);
+}
+
+/* In a child, so that the filters end with it. */
+static void check_in_child(void (*run)(void *arg), void *arg)
+{
     pid_t child;
     int status;
 
@@ -237,18 +257,29 @@ static void check_links_without_openat2(int errnum)
     if (child == 0) {
         if (setjmp(test_escape) != 0)
             _exit(1);
-        forbid_openat2(errnum);
-        check_links(dir);
+        run(arg);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    plk_dir_close(dir);
+}
+
+static void links_without_openat2(void *arg)
+{
+    PlkDir *dir;
+
+    forbid_call(SYS_openat2, *(int *)arg);
+    CHECK_INT(plk_dir_open_fs("pool/volume", NULL, &dir), 0);
+    check_links(dir);
 }
 
 TEST(links_are_not_followed_without_openat2_either)
 {
-    check_links_without_openat2(ENOSYS);
-    check_links_without_openat2(EPERM);
+    int old_kernel = ENOSYS, sandbox = EPERM;
+
+    make_place();
+    check_in_child(links_without_openat2, &old_kernel);
+    make_place();
+    check_in_child(links_without_openat2, &sandbox);
 }
 
 TEST(only_regular_files_are_opened)
@@ -308,7 +339,7 @@ BOTH_BACKENDS(unlinked_files_can_still_be_read)
     CHECK_INT(c, 'a');
 }
 
-BOTH_BACKENDS(unnamed_files_get_a_name_once_and_never_replace)
+static void check_unnamed(PlkDir *dir)
 {
     int before = count_names(dir);
     PlkIo *io;
@@ -327,7 +358,12 @@ BOTH_BACKENDS(unnamed_files_get_a_name_once_and_never_replace)
     CHECK_INT(count_names(dir), before + 2);
 }
 
-BOTH_BACKENDS(rename_replaces_only_when_told)
+BOTH_BACKENDS(unnamed_files_get_a_name_once_and_never_replace)
+{
+    check_unnamed(dir);
+}
+
+static void check_rename(PlkDir *dir)
 {
     put(dir, "a", "A");
     put(dir, "b", "B");
@@ -340,6 +376,31 @@ BOTH_BACKENDS(rename_replaces_only_when_told)
     CHECK_INT(plk_dir_rename(dir, "c", "c", true), 0);
     check_text(dir, "c", "A");
     CHECK_INT(plk_dir_rename(dir, "absent", "d", true), -ENOENT);
+}
+
+BOTH_BACKENDS(rename_replaces_only_when_told)
+{
+    check_rename(dir);
+}
+
+/* What a filesystem such as an old NFS server leaves us with. */
+static void names_on_a_poor_filesystem(void *arg)
+{
+    PlkDir *dir;
+
+    forbid_call(SYS_openat2, ENOSYS);
+    forbid_call(SYS_renameat2, EINVAL);
+    forbid_tmpfile();
+    CHECK_INT(plk_dir_open_fs("pool/volume", NULL, &dir), 0);
+    CHECK(open(".", O_TMPFILE | O_RDWR, 0600) < 0 && errno == EOPNOTSUPP);
+    check_unnamed(dir);
+    check_rename(dir);
+}
+
+TEST(names_never_replace_without_help_of_the_filesystem_either)
+{
+    make_place();
+    check_in_child(names_on_a_poor_filesystem, NULL);
 }
 
 static int remove_name(void *arg, const char *name)
