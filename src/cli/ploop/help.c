@@ -107,7 +107,7 @@ void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out)
 {
     bool top = strcmp(prefix, "ploop") == 0;
 
-    fprintf(out, "Usage: %s %sCOMMAND [ARGUMENT...]\n\n", prefix, top ? "[-v[N]] [--progress-fd FD] " : "");
+    fprintf(out, "Usage: %s %sCOMMAND [ARGUMENT...]\n\n", prefix, top ? "[-vN] [--root DIR] [--progress-fd FD] " : "");
     for (; *verbs; verbs++)
         if (!((*verbs)->flags & PLK_VERB_HIDDEN))
             put_entry(out, (*verbs)->name, (*verbs)->help);
@@ -115,6 +115,8 @@ void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out)
     if (!top)
         return;
     fputs("-vN sets how much is said (3; -v-1: errors only), each -v adds one.\n"
+          "--root DIR lets a descriptor name images anywhere beneath DIR.\n"
+          "--progress-fd FD gets lines of DONE/TOTAL bytes.\n"
           "--version prints the version. ploop(8) has the exit codes.\n",
           out);
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "look.h"
+
 /* A caller may have closed some of 0, 1, 2; an image opened there would receive our messages. */
 static int occupy_standard_streams(void)
 {
@@ -31,7 +33,7 @@ static int parse_verbosity(const char *text)
     char *end;
     long level;
 
-    if (text[strspn(text, "v")] == '\0') {
+    if (*text == 'v' && text[strspn(text, "v")] == '\0') {
         plk_verbosity += (int)strlen(text);
         return 0;
     }
@@ -57,6 +59,8 @@ static int global_options(int argc, char **argv, int *at)
         }
         if (strcmp(a, "--progress-fd") == 0 && *at + 1 < argc)
             rc = plk_progress_to_fd(argv[++*at]);
+        else if (strcmp(a, "--root") == 0 && *at + 1 < argc)
+            plk_root = argv[++*at];
         else
             rc = parse_verbosity(a + 1);
         if (rc)

@@ -59,11 +59,3 @@ void plk_table_row(const PlkTable *table, const char *const *cells)
             printf("%s\n", cells[column]);
     }
 }
-
-void plk_table_json(const PlkTable *table, PlkJson *j, const char *const *cells)
-{
-    plk_json_open(j, NULL, '{');
-    for (size_t i = 0; i < table->n_shown; i++)
-        plk_json_string(j, table->columns[table->shown[i]].name, cells[table->shown[i]]);
-    plk_json_close(j, '}');
-}

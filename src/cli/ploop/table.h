@@ -7,10 +7,8 @@
 
 #include <stddef.h>
 
-#include "json.h"
-
 typedef struct PlkColumn {
-    const char *name;  /* for -o and as the JSON key */
+    const char *name;  /* for -o */
     const char *title;
     int width;
 } PlkColumn;
@@ -28,4 +26,3 @@ typedef struct PlkTable {
 int plk_table_pick(PlkTable *table, const char *text, char *ret_bad, size_t bad_size);
 void plk_table_header(const PlkTable *table);
 void plk_table_row(const PlkTable *table, const char *const *cells); /* cells parallel to columns */
-void plk_table_json(const PlkTable *table, PlkJson *j, const char *const *cells); /* one object */
