@@ -32,7 +32,6 @@
 #include "host/run.h"
 
 #define MIB (1024u * 1024)
-#define BALLOON_NAME ".balloon-c3a5ae3d-ce7f-43c4-a1ea-c61e2b4504e8"
 #define PARTITION_MIN (512u * 1024)      /* mke2fs accepts less, but leaves it no inodes to speak of */
 #define JOURNAL_FROM (16u * MIB)         /* of partition: the smallest journal, 4 MiB, fits */
 #define JOURNAL_FULL_FROM (272u * MIB)   /* ploop's 128 MiB fit: at most half of the free blocks */
@@ -222,7 +221,7 @@ static int add_balloon(ext2_filsys fs, PlkError *err)
         .mtime = now.tv_sec,
         .ctime = now.tv_sec,
     };
-    rc = plk_node_create(fs, EXT2_ROOT_INO, BALLOON_NAME, &meta, NULL, &ino);
+    rc = plk_node_create(fs, EXT2_ROOT_INO, PLK_BALLOON_NAME, &meta, NULL, &ino);
     return rc ? plk_fail_ext4(err, PLK_ERROR_MKFS, rc, "cannot create the balloon file") : 0;
 }
 

@@ -7,6 +7,9 @@
 
 #include "filesystem/ext4-io.h"
 
+/* ploop's hidden file in the root directory; empty unless an OpenVZ kernel inflated it. */
+#define PLK_BALLOON_NAME ".balloon-c3a5ae3d-ce7f-43c4-a1ea-c61e2b4504e8"
+
 /* What every node has. Times are seconds and nanoseconds since 1970. */
 typedef struct PlkNodeMeta {
     uint16_t mode; /* with the S_IFMT type */
