@@ -182,6 +182,15 @@ TEST(a_missing_or_unreadable_size_reads_as_none)
     desc = parsed_with("<Disk_size>16384", "<Disk_size>abc");
     CHECK_INT(desc.size_sectors, 0);
     plk_descriptor_clear(&desc);
+    desc = parsed_with("<Disk_size>16384", "<Disk_size>99999999999999999999");
+    CHECK_INT(desc.size_sectors, 0);
+    plk_descriptor_clear(&desc);
+    desc = parsed_with("<Disk_size>16384", "<Disk_size>-1");
+    CHECK_INT(desc.size_sectors, 0);
+    plk_descriptor_clear(&desc);
+    desc = parsed_with("<Cylinders>32", "<Cylinders>4294967297");
+    CHECK_INT(desc.cylinders, 0);
+    plk_descriptor_clear(&desc);
 }
 
 TEST(numbers_may_be_hex_or_octal)
@@ -405,8 +414,8 @@ TEST(a_mebibyte_of_anything_costs_little)
         clock_t start = clock();
 
         check_refused(text, len, "");
-        /* Meant to be 50 ms; the margin is for sanitizers. Quadratic work would take minutes. */
-        if ((clock() - start) * 1000 / CLOCKS_PER_SEC >= 500)
+        /* Meant to be 50 ms of processor time; the margin is for sanitizers and slower machines. */
+        if ((clock() - start) * 1000 / CLOCKS_PER_SEC >= 150)
             test_fail(__FILE__, __LINE__, "'%s' took too long", hostile[i][1]);
     }
 }
@@ -420,6 +429,7 @@ TEST(the_parser_prints_nothing)
     CHECK(fd >= 0 && saved >= 0 && unlink(path) == 0);
     dup2(fd, 2);
     CHECK(plk_descriptor_parse("<a:b><c></a>&x;", 15, "x", &desc, NULL) != 0);
+    CHECK(plk_descriptor_parse("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", 34, "x", &desc, NULL) != 0);
     dup2(saved, 2);
     close(saved);
     CHECK_INT(pread(fd, buf, sizeof buf, 0), 0);
