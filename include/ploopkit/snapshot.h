@@ -73,6 +73,8 @@ typedef struct PlkMergeSpec {
     const char *new_file; /* merge into this new image instead of the lowest one */
 } PlkMergeSpec;
 
+/* Merge a range of states into one file; the kept state has the upper one's GUID. Every state but the lowest must be
+ * an only child. The merged files are removed after the commit. */
 PLK_API int plk_snapshot_merge(const char *path, const char *root, const PlkMergeSpec *spec,
                                const PlkProgress *progress, PlkError *err);
 

@@ -54,6 +54,7 @@ volume_is_clean "$pool/t"
 
 try "download: the image file, byte for byte"
 v vol-download t download p
+v vol-download t download p
 same download "$pool/t/root.hds"
 
 try "upload of what was downloaded from an emptied volume"
@@ -70,6 +71,7 @@ ls "$pool/t" | sort | diff names -
 
 try "after the snapshots are merged: allowed again"
 "$PLOOP" snapshot-merge -A "$pool/t/DiskDescriptor.xml" >/dev/null
+v vol-download t download p
 v vol-download t download p
 qemu-img compare -q -f parallels -F raw download full.raw
 upload t image
