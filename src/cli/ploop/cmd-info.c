@@ -71,6 +71,15 @@ static void print_json(const InfoFacts *f)
     plk_json_close(&j, '}');
 }
 
+/* Nobody has it open, yet it was not closed: the size in its header may be about to change by a check. */
+static int refuse_dirty(const InfoFacts *f)
+{
+    if (!f->disk.dirty || plk_snapshot_writer(f->path, plk_root, NULL) < 0)
+        return 0;
+    plk_complain("%s: Image is in use, or was not closed; 'ploop check %s' mends it", f->path, f->path);
+    return PLK_EXIT_OPEN;
+}
+
 static int print_facts(const PlkArgs *args, PlkDisk *disk, InfoFacts *f)
 {
     bool json = plk_arg_given(args, OPT_JSON), spec = plk_arg_given(args, 's');
@@ -87,6 +96,8 @@ static int print_facts(const PlkArgs *args, PlkDisk *disk, InfoFacts *f)
     }
     if (!spec && !device && !f->has_usage)
         return plk_cli_fail(&err);
+    if (spec && refuse_dirty(f))
+        return PLK_EXIT_OPEN;
     if (!spec && !device)
         print_usage(&f->usage);
     if (spec)

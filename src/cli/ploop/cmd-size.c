@@ -12,6 +12,7 @@
 
 #include "cli.h"
 #include "look.h"
+#include "offline.h"
 
 enum { OPT_SHRINK_DEVICE = PLK_LONG_ONLY };
 
@@ -66,13 +67,17 @@ static int grow_image(const PlkArgs *args, uint64_t sectors)
 
 static int run_grow(const PlkArgs *args)
 {
-    const char *path = args->operands[0];
+    const char *path = args->n ? args->operands[0] : NULL;
     uint64_t sectors = 0;
     PlkError err;
     int rc;
 
+    if (plk_arg_given(args, 'd'))
+        return plk_offline_only(args->name, "-d DEVICE");
     if (plk_arg_sectors(args, 's', &sectors))
         return PLK_EXIT_PARAM;
+    if (args->n == 0)
+        return plk_cli_param("grow: which disk?");
     if (!plk_is_descriptor(path))
         return grow_image(args, sectors);
     rc = begin(path, ".tmp");
@@ -103,6 +108,7 @@ const PlkVerb plk_verb_resize = {
 static const PlkOption grow_options[] = {
     {'s', NULL, "SIZE", "new size: NUMBER[KMGT], without a letter in sectors", true},
     {'f', NULL, "FORMAT", "what DELTA is: ploop1 (default) or raw"},
+    {'d', NULL, "DEVICE", NULL},
     {0},
 };
 
@@ -112,6 +118,6 @@ static const char *const grow_notes[] = {
 };
 
 const PlkVerb plk_verb_grow = {
-    "grow", 1, 1, "DELTA|DiskDescriptor.xml", grow_options, 0, run_grow,
+    "grow", 0, 1, "DELTA|DiskDescriptor.xml", grow_options, 0, run_grow,
     "grow the disk alone, not the filesystem in it", grow_notes,
 };

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ploop replace: swap one image of a disk by an identical copy, say on another device. */
+
+#include <ploopkit/snapshot.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "cli.h"
+#include "look.h"
+#include "offline.h"
+
+/* -o NAME counts from the descriptor's directory, wherever the command runs. */
+static char *resolve_current(const PlkLook *look, const char *name)
+{
+    int dir = (int)(plk_last_name(look->descriptor) - look->descriptor);
+
+    return name[0] == '/' ? plk_strdup(name) : plk_printf("%.*s%s", dir, look->descriptor, name);
+}
+
+static const char *replaced_path(const PlkLook *look, const PlkReplaceSpec *spec)
+{
+    const PlkSnapshot *s;
+
+    if (spec->current_file)
+        return spec->current_file;
+    s = spec->guid ? plk_look_find(look, spec->guid) : plk_look_level(look, (uint64_t)spec->level);
+    return s ? s->path : "?";
+}
+
+static int replace(const PlkArgs *args, PlkReplaceSpec *spec)
+{
+    const char *path = args->operands[0];
+    PLK_FREE char *current = NULL;
+    PLK_LOOK_AUTO PlkLook look = {0};
+    PlkError err;
+
+    if (plk_look(path, &look, &err) < 0)
+        return plk_cli_fail(&err);
+    if (spec->current_file) {
+        current = resolve_current(&look, spec->current_file);
+        if (!current)
+            return plk_cli_param("out of memory");
+        spec->current_file = current;
+    }
+    if (plk_image_replace(path, plk_root, spec, &err) < 0)
+        return plk_cli_fail(&err);
+    plk_say(0, "Storing %s.tmp", look.descriptor);
+    plk_say(0, "Replacing %s with %s (offline, level %d)", replaced_path(&look, spec), spec->new_file, spec->level);
+    return PLK_EXIT_OK;
+}
+
+static int run(const PlkArgs *args)
+{
+    char guid[39] = "";
+    uint64_t level = 0;
+    PlkReplaceSpec spec = {
+        .struct_size = sizeof(spec),
+        .current_file = plk_arg(args, 'o'),
+        .new_file = plk_arg(args, 'i'),
+        .keep_name = plk_arg_given(args, 'k'),
+    };
+
+    if (plk_arg_given(args, 'd') || plk_arg_given(args, 'm'))
+        return plk_offline_only(args->name, "-d DEVICE or -m DIR");
+    if (plk_arg_given(args, 'u') + plk_arg_given(args, 'l') + plk_arg_given(args, 'o') != 1)
+        return plk_cli_param("replace needs exactly one of -u, -l and -o");
+    if (plk_arg_guid(args, 'u', guid) || plk_arg_uint(args, 'l', 127, &level))
+        return PLK_EXIT_PARAM;
+    if (args->n == 0 || plk_need_descriptor(args->operands[0]))
+        return args->n ? PLK_EXIT_PARAM : plk_cli_param("replace: which disk? name its DiskDescriptor.xml");
+    spec.guid = guid[0] ? guid : NULL;
+    spec.level = plk_arg_given(args, 'l') ? (int)level : -1;
+    return replace(args, &spec);
+}
+
+static const PlkOption options[] = {
+    {'i', NULL, "NEW", "the copy that comes in", true},
+    {'u', "uuid", "UUID", "replace the image of this state"},
+    {'l', NULL, "LEVEL", "or of this level; 0 is the base"},
+    {'o', NULL, "FILE", "or this file"},
+    {'k', "keep-name", NULL, "rename NEW over the old image"},
+    {'d', NULL, "DEVICE", NULL},
+    {'m', NULL, "DIR", NULL},
+    {0},
+};
+
+static const char *const notes[] = {
+    "Exactly one of -u, -l and -o. Without -k the old file stays where it is.",
+    NULL,
+};
+
+const PlkVerb plk_verb_replace = {
+    "replace", 0, 1, "DiskDescriptor.xml", options, 0, run, "swap an image by an identical copy", notes,
+};
