@@ -47,7 +47,8 @@ static int repair_scratch(PlkDisk *disk, const PlkProgress *progress, PlkError *
     return plk_e2fsck(disk, &part, PLK_FSCK_REPAIR, progress, err);
 }
 
-int plk_filesystem_check(const char *path, const char *root, bool repair, const PlkProgress *progress, PlkError *err)
+int plk_filesystem_check(const char *path, const char *root, bool repair, const PlkProgress *progress,
+                         PlkError *err)
 {
     PlkScratch *scratch;
 

@@ -10,11 +10,12 @@
 #include "host/run.h"
 #include "view/view.h"
 
-/* e2fsck(8): below 4 all is well now; 1 says that errors were corrected, 2 that a mounted system should be rebooted. */
+/* e2fsck(8): below 4 all is well now; 1 says that errors were corrected, 2 that a mounted system should be
+ * rebooted. */
 #define FSCK_ERRORS_LEFT 4
 
-static int run_on_view(PlkView *view, const char *program, const char *const *args, const PlkProgress *progress,
-                       PlkRunResult *ret, PlkError *err)
+static int run_on_view(PlkView *view, const char *program, const char *const *args,
+                       const PlkProgress *progress, PlkRunResult *ret, PlkError *err)
 {
     PlkRun run = {
         .program = program,
@@ -42,8 +43,8 @@ static int fail_fsck(const PlkRunResult *result, PlkError *err)
 }
 
 /* Looked for before anything is made for it to work on. */
-static int open_view(PlkDisk *disk, const PlkPartition *part, const char *program, bool writable, PlkView **ret,
-                     PlkError *err)
+static int open_view(PlkDisk *disk, const PlkPartition *part, const char *program, bool writable,
+                     PlkView **ret, PlkError *err)
 {
     char path[PLK_PROGRAM_PATH_MAX];
 
@@ -61,7 +62,8 @@ static int end_view(PlkView *view, int failed, PlkError *err)
     return failed;
 }
 
-int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const PlkProgress *progress, PlkError *err)
+int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const PlkProgress *progress,
+               PlkError *err)
 {
     PlkView *view;
     PlkRunResult result = {0};
@@ -78,7 +80,8 @@ int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const 
     return end_view(view, rc, err);
 }
 
-int plk_resize2fs(PlkDisk *disk, const PlkPartition *part, uint64_t kib, const PlkProgress *progress, PlkError *err)
+int plk_resize2fs(PlkDisk *disk, const PlkPartition *part, uint64_t kib, const PlkProgress *progress,
+                  PlkError *err)
 {
     PlkView *view;
     PlkRunResult result = {0};

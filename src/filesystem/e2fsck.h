@@ -12,7 +12,9 @@ typedef enum PlkFsckMode {
 } PlkFsckMode;
 
 /* FSCK error, with e2fsck's own last words, if errors are left. The disk must be writable for REPAIR. */
-int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const PlkProgress *progress, PlkError *err);
+int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const PlkProgress *progress,
+               PlkError *err);
 
 /* To so many KiB, or to the end of the partition if 0. RESIZE_FS error if resize2fs refuses. */
-int plk_resize2fs(PlkDisk *disk, const PlkPartition *part, uint64_t kib, const PlkProgress *progress, PlkError *err);
+int plk_resize2fs(PlkDisk *disk, const PlkPartition *part, uint64_t kib, const PlkProgress *progress,
+                  PlkError *err);

@@ -2,14 +2,16 @@
 /*
  * The files of a disk as a pax archive: libext2fs walks and reads, libarchive writes.
  *
- * The filesystem may lie. A directory is entered once (a second name for one is an error, so loops end), names with
- * '/' in them are refused, depth is bounded. Not exported: the balloon file, an empty lost+found, and sockets, which
- * tar has no word for.
+ * The filesystem may lie. A directory is entered once (a second name for one is an error, so loops end),
+ * names with
+ * '/' in them are refused, depth is bounded. Not exported: the balloon file, an empty lost+found, and
+ * sockets, which tar has no word for.
  */
 #include <ploopkit/filesystem.h>
 
 #include <errno.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,7 +39,7 @@ typedef struct Links {
     struct {
         ext2_ino_t ino;
         char *path;
-    } *slots;
+    } * slots;
     size_t cap, n;
 } Links;
 
@@ -220,7 +222,8 @@ static void end_run(Runs *runs)
                                        (la_int64_t)(PLK_MIN(runs->end, runs->size) - runs->start));
 }
 
-static int add_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t count, blk64_t ref, int ref_offset, void *arg)
+static int add_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t count, blk64_t ref, int ref_offset,
+                     void *arg)
 {
     Runs *runs = arg;
     uint64_t at = (uint64_t)count * runs->block;
@@ -245,7 +248,8 @@ static int put_holes(Export *x, const char *path, ext2_ino_t ino, struct ext2_in
 
     if (!ext2fs_inode_has_valid_blocks2(x->fs, (struct ext2_inode *)inode))
         return 0;
-    rc = ext2fs_block_iterate3(x->fs, ino, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY, NULL, add_block, &runs);
+    rc = ext2fs_block_iterate3(x->fs, ino, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY, NULL, add_block,
+                               &runs);
     if (rc)
         return fail_read(x, path, rc);
     if (!runs.sparse && runs.end >= size) {
@@ -364,18 +368,19 @@ static int export_node(Export *x, const char *path, ext2_ino_t ino, struct ext2_
 
 /* ---- the walk ---- */
 
-/* A directory's names, collected before any of them is followed: no iterator stays open while going deeper. */
+/* A directory's names, collected before any of them is followed: no iterator stays open while going deeper.
+ */
 typedef struct Names {
     struct {
         ext2_ino_t ino;
         char name[EXT2_NAME_LEN + 1];
-    } *items;
+    } * items;
     size_t n, cap;
     bool no_memory;
 } Names;
 
-static int add_name(ext2_ino_t dir, int entry, struct ext2_dir_entry *dirent, int offset, int blocksize, char *buf,
-                    void *arg)
+static int add_name(ext2_ino_t dir, int entry, struct ext2_dir_entry *dirent, int offset, int blocksize,
+                    char *buf, void *arg)
 {
     Names *names = arg;
     size_t len = (size_t)ext2fs_dirent_name_len(dirent);
@@ -425,7 +430,8 @@ static int export_child(Export *x, const char *parent, const char *name, ext2_in
     if (!path)
         return plk_fail_nomem(x->err);
     if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
-        return plk_fail(x->err, PLK_ERROR_FORMAT, "directory '%s' holds the impossible name '%s'", parent, name);
+        return plk_fail(x->err, PLK_ERROR_FORMAT, "directory '%s' holds the impossible name '%s'", parent,
+                        name);
     if (left_out(path, NULL))
         return 0;
     rc = ext2fs_read_inode_full(x->fs, ino, (struct ext2_inode *)&inode, sizeof inode);
@@ -450,8 +456,10 @@ static int export_dir(Export *x, const char *path, ext2_ino_t ino, unsigned dept
     int r;
 
     if (depth > DEPTH_MAX || ino > x->fs->super->s_inodes_count || ext2fs_mark_inode_bitmap2(x->seen, ino))
-        return plk_fail(x->err, PLK_ERROR_FORMAT, "directory '%s' is nested too deeply or in two places: repair the "
-                        "filesystem first", path);
+        return plk_fail(x->err, PLK_ERROR_FORMAT,
+                        "directory '%s' is nested too deeply or in two places: repair the "
+                        "filesystem first",
+                        path);
     rc = ext2fs_read_inode_full(x->fs, ino, (struct ext2_inode *)&inode, sizeof inode);
     if (rc)
         return fail_read(x, path, rc);
@@ -467,11 +475,14 @@ static int export_dir(Export *x, const char *path, ext2_ino_t ino, unsigned dept
 
 /* ---- the archive ---- */
 
-/* Names are bytes, as ext4 keeps them, whatever the locale thinks of them. */
+/*
+ * Attributes are written once, in the form GNU tar knows too. Names are bytes, as ext4 keeps them; this
+ * thread takes them for UTF-8 meanwhile, and libarchive marks those that are not.
+ */
 static int export_all(Export *x)
 {
     if (archive_write_set_format_pax(x->archive) != ARCHIVE_OK ||
-        archive_write_set_options(x->archive, "hdrcharset=BINARY") != ARCHIVE_OK ||
+        archive_write_set_options(x->archive, "xattrheader=SCHILY") != ARCHIVE_OK ||
         archive_write_open_fd(x->archive, x->out_fd) != ARCHIVE_OK)
         return fail_write(x, ".");
     if (export_dir(x, "", EXT2_ROOT_INO, 0))
@@ -486,6 +497,7 @@ int plk_filesystem_export_tar(PlkDisk *disk, int out_fd, const PlkProgress *prog
     PLK_EXT4_AUTO ext2_filsys fs = NULL;
     PLK_FREE uint8_t *buffer = plk_malloc(BUFFER_BYTES);
     Export x = {.out_fd = out_fd, .buffer = buffer, .progress = progress, .err = err};
+    locale_t utf8, old = (locale_t)0;
     PlkPartition part;
     int rc;
 
@@ -496,16 +508,24 @@ int plk_filesystem_export_tar(PlkDisk *disk, int out_fd, const PlkProgress *prog
     x.fs = fs;
     x.total = (ext2fs_blocks_count(fs->super) - ext2fs_free_blocks_count(fs->super)) * fs->blocksize;
     x.archive = archive_write_new();
+    utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8)
+        old = uselocale(utf8);
     if (!x.archive || ext2fs_allocate_inode_bitmap(fs, "directories", &x.seen))
         rc = plk_fail_nomem(err);
     else
         rc = export_all(&x);
     if (x.seen)
         ext2fs_free_inode_bitmap(x.seen);
-    /* Not closed yet after a failure: then there must be no tidy end that would make half an archive look whole. */
+    /* Not closed yet after a failure: then there must be no tidy end that would make half an archive look
+     * whole. */
     if (rc && x.archive)
         archive_write_fail(x.archive);
     archive_write_free(x.archive);
+    if (utf8) {
+        uselocale(old);
+        freelocale(utf8);
+    }
     links_clear(&x.links);
     return rc;
 }

@@ -2,8 +2,8 @@
 /*
  * A libext2fs I/O channel over a byte window of a PlkDisk.
  *
- * No cache of its own: the disk's map is in memory and the host caches the file. Flushing is left to whoever closes
- * or flushes the disk: nothing here promises durability earlier than that.
+ * No cache of its own: the disk's map is in memory and the host caches the file. Flushing is left to whoever
+ * closes or flushes the disk: nothing here promises durability earlier than that.
  */
 #include "filesystem/ext4-io.h"
 
@@ -31,7 +31,7 @@ static errcode_t range(const Window *w, io_channel channel, unsigned long long b
                        uint64_t *ret_offset, size_t *ret_len)
 {
     /* libext2fs: a negative count is in bytes. */
-    uint64_t len = count < 0 ? (uint64_t)-(int64_t)count : (uint64_t)count * (unsigned)channel->block_size;
+    uint64_t len = count < 0 ? (uint64_t) - (int64_t)count : (uint64_t)count * (unsigned)channel->block_size;
     uint64_t off;
 
     if (PLK_MUL_OVERFLOW(block, (uint64_t)channel->block_size, &off) || off > w->length ||

@@ -2,7 +2,8 @@
 /*
  * An ext2/3/4 filesystem inside a disk, opened with libext2fs straight on the PlkDisk: no view, no mount.
  *
- * Everything read from it may lie: libext2fs checks structure and checksums, callers bound what they loop over. One thread.
+ * Everything read from it may lie: libext2fs checks structure and checksums, callers bound what they loop
+ * over. One thread.
  */
 #pragma once
 
@@ -14,13 +15,13 @@
 #include "filesystem/partition.h"
 
 /*
- * NOT_FOUND when the partition holds no ext filesystem, UNSUPPORTED for features libext2fs does not know, else
- * FORMAT or READ. The disk must outlive it. A filesystem opened for writing has its bitmaps read.
+ * NOT_FOUND when the partition holds no ext filesystem, UNSUPPORTED for features libext2fs does not know,
+ * else FORMAT or READ. The disk must outlive it. A filesystem opened for writing has its bitmaps read.
  */
 int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_filsys *ret, PlkError *err);
 
-/* Writes what changed (the primary superblock and group descriptors; backups stay as mke2fs or the kernel left
- * them), frees. */
+/* Writes what changed (the primary superblock and group descriptors; backups stay as mke2fs or the kernel
+ * left them), frees. */
 int plk_ext4_close(ext2_filsys fs, PlkError *err);
 /* Frees and writes nothing; NULL is fine. */
 void plk_ext4_drop(ext2_filsys fs);
@@ -31,8 +32,8 @@ static inline void plk_ext4_dropp(ext2_filsys *fs)
 #define PLK_EXT4_AUTO plk_cleanup(plk_ext4_dropp)
 
 /*
- * The seam from libext2fs: small codes are errno values (as our channel returns them), the others have texts of their own.
- * Lack of blocks or inodes becomes NO_SPACE, lack of memory NO_MEMORY, whatever `code` says.
+ * The seam from libext2fs: small codes are errno values (as our channel returns them), the others have texts
+ * of their own. Lack of blocks or inodes becomes NO_SPACE, lack of memory NO_MEMORY, whatever `code` says.
  */
 int plk_fail_ext4(PlkError *err, PlkErrorCode code, errcode_t rc, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

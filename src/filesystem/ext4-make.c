@@ -2,12 +2,13 @@
 /*
  * The filesystem of a new disk: GPT, mke2fs, the settings ploop gives it, its hidden balloon file, contents.
  *
- * mke2fs works on an empty sparse staging file, whose data is then written into the disk: a filesystem of 1 TiB has
- * some 16 MiB of it. The staging file is memory unless the disk is huge, and never has a name.
+ * mke2fs works on an empty sparse staging file, whose data is then written into the disk: a filesystem of 1
+ * TiB has some 16 MiB of it. The staging file is memory unless the disk is huge, and never has a name.
  *
- * A fresh disk reads as zeros, and so does the staging file. Hence it is safe, and no guest ever has to write zeros that would
- * fill the image, to leave inode tables and journal as they are: mke2fs discards the file first, finds that it reads
- * as zeros and marks the tables initialised; lazy_journal_init leaves the journal alone.
+ * A fresh disk reads as zeros, and so does the staging file. Hence it is safe, and no guest ever has to write
+ * zeros that would fill the image, to leave inode tables and journal as they are: mke2fs discards the file
+ * first, finds that it reads as zeros and marks the tables initialised; lazy_journal_init leaves the journal
+ * alone.
  */
 #include <ploopkit/filesystem.h>
 
@@ -32,11 +33,11 @@
 #include "host/run.h"
 
 #define MIB (1024u * 1024)
-#define PARTITION_MIN (512u * 1024)      /* mke2fs accepts less, but leaves it no inodes to speak of */
-#define JOURNAL_FROM (16u * MIB)         /* of partition: the smallest journal, 4 MiB, fits */
-#define JOURNAL_FULL_FROM (272u * MIB)   /* ploop's 128 MiB fit: at most half of the free blocks */
-#define MEMORY_STAGING_MAX (4ull << 40)  /* of disk: 64 MiB of tables */
-#define RESIZE_LIMIT UINT32_MAX          /* blocks; ploop's value for the room reserved to grow into */
+#define PARTITION_MIN (512u * 1024)     /* mke2fs accepts less, but leaves it no inodes to speak of */
+#define JOURNAL_FROM (16u * MIB)        /* of partition: the smallest journal, 4 MiB, fits */
+#define JOURNAL_FULL_FROM (272u * MIB)  /* ploop's 128 MiB fit: at most half of the free blocks */
+#define MEMORY_STAGING_MAX (4ull << 40) /* of disk: 64 MiB of tables */
+#define RESIZE_LIMIT UINT32_MAX         /* blocks; ploop's value for the room reserved to grow into */
 #define STEP "creating filesystem"
 #define COPY_BYTES (1u * MIB)
 
@@ -66,13 +67,15 @@ static int check_spec(PlkDisk *disk, const PlkMkfsSpec *spec, PlkPartition *ret,
     uint64_t need = min_bytes(cluster, is_ext3(spec) ? JOURNAL_FROM : PARTITION_MIN);
 
     if (spec->type && strcmp(spec->type, "ext4") != 0 && !is_ext3(spec))
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "filesystem type '%s' is neither ext4 nor ext3", spec->type);
+        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "filesystem type '%s' is neither ext4 nor ext3",
+                        spec->type);
     if (block && block != 1024 && block != 2048 && block != 4096)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "filesystem block size %" PRIu32 " is not 1024, 2048 or 4096",
-                        block);
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "filesystem block size %" PRIu32 " is not 1024, 2048 or 4096", block);
     if (plk_disk_size(disk) < need)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "a disk of %" PRIu64 " sectors is too small for %s: the minimum is %" PRIu64 " sectors",
+                        "a disk of %" PRIu64 " sectors is too small for %s: the minimum is %" PRIu64
+                        " sectors",
                         plk_disk_size(disk) / PLK_SECTOR, is_ext3(spec) ? "ext3" : "ext4", need / PLK_SECTOR);
     if (!plk_partition_layout(plk_disk_size(disk), cluster, ret))
         return plk_fail(err, PLK_ERROR_INTERNAL, "no partition fits a disk that is big enough");
@@ -101,7 +104,8 @@ static int open_unnamed(PlkDisk *disk, PlkError *err)
         *slash = '\0';
     fd = open(slash ? dir : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create a temporary file beside '%s'", path);
+        return plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create a temporary file beside '%s'",
+                              path);
     return fd;
 }
 
@@ -134,7 +138,8 @@ static int import_range(PlkDisk *disk, int fd, uint8_t *buf, uint64_t from, uint
         int rc;
 
         if (n <= 0)
-            return plk_fail_errno(err, PLK_ERROR_READ, n ? errno : EIO, "cannot read back the new filesystem");
+            return plk_fail_errno(err, PLK_ERROR_READ, n ? errno : EIO,
+                                  "cannot read back the new filesystem");
         rc = plk_is_zero(buf, (size_t)n) ? 0 : plk_disk_write(disk, buf, (size_t)n, to + from);
         if (rc) {
             plk_disk_explain(disk, rc, err);
@@ -187,13 +192,29 @@ static int run_mke2fs(const PlkMkfsSpec *spec, uint64_t length, int fd, const Pl
     snprintf(block_text, sizeof block_text, "%" PRIu32, block);
     snprintf(journal_text, sizeof journal_text, "size=%" PRIu32, journal);
     snprintf(extended, sizeof extended, "lazy_itable_init=%d,lazy_journal_init=1", !spec->no_lazy);
-    /* Reserving that much would take a fair part of a small disk, and a bigger one than the limit is not accepted. */
+    /* Reserving that much would take a fair part of a small disk, and a bigger one than the limit is not
+     * accepted. */
     if (length >= JOURNAL_FULL_FROM && length / block < RESIZE_LIMIT)
         snprintf(extended + strlen(extended), sizeof extended - strlen(extended), ",resize=%" PRIu32,
                  RESIZE_LIMIT);
     const char *args[] = {
-        "-q", "-F", "-t", is_ext3(spec) ? "ext3" : "ext4", "-b", block_text, "-i", "16384", "-e", "remount-ro",
-        "-E", extended, journal ? "-J" : "-O", journal ? journal_text : "^has_journal", "--", path, NULL,
+        "-q",
+        "-F",
+        "-t",
+        is_ext3(spec) ? "ext3" : "ext4",
+        "-b",
+        block_text,
+        "-i",
+        "16384",
+        "-e",
+        "remount-ro",
+        "-E",
+        extended,
+        journal ? "-J" : "-O",
+        journal ? journal_text : "^has_journal",
+        "--",
+        path,
+        NULL,
     };
     PlkRun run = {
         .program = "mke2fs",
@@ -225,8 +246,8 @@ static int add_balloon(ext2_filsys fs, PlkError *err)
     return rc ? plk_fail_ext4(err, PLK_ERROR_MKFS, rc, "cannot create the balloon file") : 0;
 }
 
-static int finish(PlkDisk *disk, const PlkPartition *part, const PlkMkfsSpec *spec, const PlkProgress *progress,
-                  PlkError *err)
+static int finish(PlkDisk *disk, const PlkPartition *part, const PlkMkfsSpec *spec,
+                  const PlkProgress *progress, PlkError *err)
 {
     PLK_EXT4_AUTO ext2_filsys fs = NULL;
 

@@ -33,7 +33,8 @@ static int dirent_type(uint16_t mode)
     }
 }
 
-/* ext4 keeps 34 bits of seconds and 30 of nanoseconds: the low 32 bits in the old field, the rest in `extra`. */
+/* ext4 keeps 34 bits of seconds and 30 of nanoseconds: the low 32 bits in the old field, the rest in `extra`.
+ */
 static void set_time(int64_t sec, uint32_t nsec, __u32 *low, __u32 *extra)
 {
     const int64_t min = INT32_MIN, max = 0x37fffffffll;
@@ -120,7 +121,8 @@ static errcode_t create_plain(ext2_filsys fs, ext2_ino_t ino, const PlkNodeMeta 
 }
 
 /*
- * ext2fs_mkdir() counts subdirectories without end; ext4 stops at 65000 names and says 1, "many", from then on.
+ * ext2fs_mkdir() counts subdirectories without end; ext4 stops at 65000 names and says 1, "many", from then
+ * on.
  */
 static errcode_t create_dir(ext2_filsys fs, ext2_ino_t parent, ext2_ino_t ino)
 {
@@ -148,7 +150,8 @@ static errcode_t create_unnamed(ext2_filsys fs, ext2_ino_t parent, ext2_ino_t in
     struct ext2_inode_large zero = {0};
     errcode_t rc;
 
-    /* A table never initialised, or a node removed before, leaves bytes behind the part the calls below write. */
+    /* A table never initialised, or a node removed before, leaves bytes behind the part the calls below
+     * write. */
     rc = ext2fs_write_inode_full(fs, ino, (struct ext2_inode *)&zero, inode_bytes(fs));
     if (rc)
         return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Files, directories and links of an ext4 filesystem as objects to make and take away. One thread; the filesystem is
- * open for writing (plk_ext4_open). Names are single path components.
+ * Files, directories and links of an ext4 filesystem as objects to make and take away. One thread; the
+ * filesystem is open for writing (plk_ext4_open). Names are single path components.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ typedef struct PlkNodeMeta {
 } PlkNodeMeta;
 
 /*
- * A new node of meta->mode's type under `parent`; target is a symbolic link's. A regular file is empty. The name must not
- * exist. Returns 0 or a libext2fs code.
+ * A new node of meta->mode's type under `parent`; target is a symbolic link's. A regular file is empty. The
+ * name must not exist. Returns 0 or a libext2fs code.
  */
 errcode_t plk_node_create(ext2_filsys fs, ext2_ino_t parent, const char *name, const PlkNodeMeta *meta,
                           const char *target, ext2_ino_t *ret);
@@ -29,5 +29,6 @@ errcode_t plk_node_create(ext2_filsys fs, ext2_ino_t parent, const char *name, c
 errcode_t plk_node_set_meta(ext2_filsys fs, ext2_ino_t ino, const PlkNodeMeta *meta);
 /* Another name for a node that is no directory. EXT2_ET_TOO_MANY_REFS beyond ext4's 65000. */
 errcode_t plk_node_link(ext2_filsys fs, ext2_ino_t parent, const char *name, ext2_ino_t ino);
-/* Takes the name away, and the node with its last name. EXT2_ET_DIR_EXISTS for a directory that is not empty. */
+/* Takes the name away, and the node with its last name. EXT2_ET_DIR_EXISTS for a directory that is not empty.
+ */
 errcode_t plk_node_unlink(ext2_filsys fs, ext2_ino_t parent, const char *name, ext2_ino_t ino);

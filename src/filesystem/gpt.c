@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The GPT codec. It is our own because the table lies inside a disk that no other library can open: libfdisk wants a
- * file, and making one appear (view/) for 34 sectors would cost more than these few lines.
+ * The GPT codec. It is our own because the table lies inside a disk that no other library can open: libfdisk
+ * wants a file, and making one appear (view/) for 34 sectors would cost more than these few lines.
  */
 #include "filesystem/gpt.h"
 
@@ -12,20 +12,20 @@
 
 /* UEFI 2.10, table 5.5. Bytes 92..511 are zero. */
 typedef struct __attribute__((packed)) DiskHeader {
-    char signature[8];      /*  0  "EFI PART" */
-    PlkLe32 revision;       /*  8  1.0 */
-    PlkLe32 header_size;    /* 12  92 */
-    PlkLe32 header_crc;     /* 16  of header_size bytes, this field as zero */
-    PlkLe32 reserved;       /* 20 */
-    PlkLe64 my_lba;         /* 24 */
-    PlkLe64 alternate_lba;  /* 32 */
-    PlkLe64 first_usable;   /* 40 */
-    PlkLe64 last_usable;    /* 48 */
-    uint8_t disk_guid[16];  /* 56 */
-    PlkLe64 entries_lba;    /* 72 */
-    PlkLe32 n_entries;      /* 80 */
-    PlkLe32 entry_size;     /* 84 */
-    PlkLe32 entries_crc;    /* 88 */
+    char signature[8];     /*  0  "EFI PART" */
+    PlkLe32 revision;      /*  8  1.0 */
+    PlkLe32 header_size;   /* 12  92 */
+    PlkLe32 header_crc;    /* 16  of header_size bytes, this field as zero */
+    PlkLe32 reserved;      /* 20 */
+    PlkLe64 my_lba;        /* 24 */
+    PlkLe64 alternate_lba; /* 32 */
+    PlkLe64 first_usable;  /* 40 */
+    PlkLe64 last_usable;   /* 48 */
+    uint8_t disk_guid[16]; /* 56 */
+    PlkLe64 entries_lba;   /* 72 */
+    PlkLe32 n_entries;     /* 80 */
+    PlkLe32 entry_size;    /* 84 */
+    PlkLe32 entries_crc;   /* 88 */
 } DiskHeader;
 _Static_assert(sizeof(DiskHeader) == 92, "GPT header");
 _Static_assert(offsetof(DiskHeader, entries_lba) == 72, "GPT header entries");

@@ -2,8 +2,8 @@
 /*
  * GUID partition table, bytes <-> structs. Pure: no I/O. Sectors are 512 bytes, as ploop's are.
  *
- * Entries are kept as found on disk, so that a table read and written again keeps the GUIDs, names and attributes
- * of every partition, our own included.
+ * Entries are kept as found on disk, so that a table read and written again keeps the GUIDs, names and
+ * attributes of every partition, our own included.
  */
 #pragma once
 

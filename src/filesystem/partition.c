@@ -65,7 +65,8 @@ static int fail_io(PlkDisk *disk, int rc, const char *act, PlkError *err)
                     "cannot %s the partition table: %s", act, why.message);
 }
 
-/* One copy, by its header's place. 1 = valid, 0 = not, -1 = error. *ret_signed: somebody made a table here. */
+/* One copy, by its header's place. 1 = valid, 0 = not, -1 = error. *ret_signed: somebody made a table here.
+ */
 static int read_copy(PlkDisk *disk, uint64_t lba, Table *ret, bool *ret_signed, PlkError *err)
 {
     uint8_t sector[PLK_GPT_SECTOR];
@@ -172,7 +173,8 @@ int plk_partition_create(PlkDisk *disk, PlkPartition *ret, PlkError *err)
     uuid_t guid;
 
     if (!plk_partition_layout(plk_disk_size(disk), plk_disk_cluster(disk), &part))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "a disk of %" PRIu64 " bytes is too small for a partition table",
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "a disk of %" PRIu64 " bytes is too small for a partition table",
                         plk_disk_size(disk));
     table.header.n_entries = PLK_GPT_ENTRIES;
     table.header.first_usable = PLK_GPT_FIRST_USABLE;
@@ -208,7 +210,8 @@ int plk_partition_find(PlkDisk *disk, PlkPartition *ret, PlkError *err)
     if (first < PLK_GPT_FIRST_USABLE || first > last || last >= sectors)
         return plk_fail(err, PLK_ERROR_PARTITION,
                         "the partition from sector %" PRIu64 " to %" PRIu64
-                        " does not lie inside the disk of %" PRIu64 " sectors", first, last, sectors);
+                        " does not lie inside the disk of %" PRIu64 " sectors",
+                        first, last, sectors);
     *ret = (PlkPartition){
         .offset = first * PLK_GPT_SECTOR,
         .length = (last - first + 1) * PLK_GPT_SECTOR,
@@ -224,7 +227,8 @@ static int check_alone(const Table *table, const PlkGptEntry *ours, PlkError *er
         const PlkGptEntry *e = &table->entries[i];
         if (e != ours && plk_gpt_entry_used(e))
             return plk_fail(err, PLK_ERROR_PARTITION,
-                            "partition %" PRIu32 " lies behind the first one: its size cannot be changed", i + 1);
+                            "partition %" PRIu32 " lies behind the first one: its size cannot be changed",
+                            i + 1);
     }
     return 0;
 }
@@ -252,8 +256,8 @@ int plk_partition_fit(PlkDisk *disk, uint64_t disk_bytes, PlkPartition *ret, Plk
     start = plk_le64(ours->first);
     if (start < PLK_GPT_ENTRIES_LBA + array_sectors(table.header.n_entries) || end <= start)
         return plk_fail(err, PLK_ERROR_PARTITION,
-                        "the partition from sector %" PRIu64 " does not fit a disk of %" PRIu64 " bytes", start,
-                        disk_bytes);
+                        "the partition from sector %" PRIu64 " does not fit a disk of %" PRIu64 " bytes",
+                        start, disk_bytes);
     ours->last = plk_to_le64(end - 1);
     if (table_write(disk, &table, disk_bytes / PLK_GPT_SECTOR, err))
         return -1;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where in a disk the filesystem is: a GPT with one partition named "primary", as `ploop init` makes it, or the
- * whole disk when it has no table.
+ * Where in a disk the filesystem is: a GPT with one partition named "primary", as `ploop init` makes it, or
+ * the whole disk when it has no table.
  *
- * Layout of a new table, in sectors, c = cluster: the partition runs from c to ((size - c) rounded down to c) - 1; header at 1,
- * 128 entries at 2..33, copies of both in the last 33 sectors.
+ * Layout of a new table, in sectors, c = cluster: the partition runs from c to
+ * ((size - c) rounded down to c) - 1; header at 1, 128 entries at 2..33, copies of both in the last 33 sectors.
  */
 #pragma once
 
@@ -22,8 +22,8 @@ bool plk_partition_layout(uint64_t disk_bytes, uint32_t cluster_bytes, PlkPartit
 int plk_partition_create(PlkDisk *disk, PlkPartition *ret, PlkError *err);
 
 /*
- * The first partition. Checksums are verified; where the first copy of the table is damaged the second one counts. PARTITION
- * error when both are, or when the partition does not lie inside the disk.
+ * The first partition. Checksums are verified; where the first copy of the table is damaged the second one
+ * counts. PARTITION error when both are, or when the partition does not lie inside the disk.
  */
 int plk_partition_find(PlkDisk *disk, PlkPartition *ret, PlkError *err);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libarchive reads (a tar, or a directory: both give the same entries), libext2fs writes straight into the disk.
+ * libarchive reads (a tar, or a directory: both give the same entries), libext2fs writes straight into the
+ * disk.
  *
- * Entries come in any order and from anybody. Nothing is trusted but their bytes: paths become lists of components here, and
- * each component is looked up in the new filesystem, where a symbolic link is an end, never a way on.
+ * Entries come in any order and from anybody. Nothing is trusted but their bytes: paths become lists of
+ * components here, and each component is looked up in the new filesystem, where a symbolic link is an end,
+ * never a way on.
  */
 #include "filesystem/populate.h"
 
@@ -54,8 +56,8 @@ static int fail_archive(Filler *f)
 
 static int fail_entry(Filler *f, const char *path, errcode_t rc)
 {
-    return plk_fail_ext4(f->err, PLK_ERROR_MKFS, rc, "cannot create '%s' from '%s' in the new filesystem", path,
-                         f->source);
+    return plk_fail_ext4(f->err, PLK_ERROR_MKFS, rc, "cannot create '%s' from '%s' in the new filesystem",
+                         path, f->source);
 }
 
 /* ---- names ---- */
@@ -333,7 +335,8 @@ static int put_new(Filler *f, char *path, ext2_ino_t dir, const char *name, stru
     if (entry_hardlink(f, entry))
         return put_hardlink(f, path, dir, name, entry);
     if (!(meta.mode & S_IFMT))
-        return plk_fail(f->err, PLK_ERROR_UNSUPPORTED, "'%s' holds a file of unknown kind: '%s'", f->source, path);
+        return plk_fail(f->err, PLK_ERROR_UNSUPPORTED, "'%s' holds a file of unknown kind: '%s'", f->source,
+                        path);
     rc = plk_node_create(f->fs, dir, name, &meta, S_ISLNK(meta.mode) ? entry_symlink(entry) : NULL, &ino);
     if (rc)
         return fail_entry(f, path, rc);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * POSIX ACLs: libarchive's list of entries <-> the binary form that the kernel and libext2fs give and take as attributes
- * "system.posix_acl_access" and "system.posix_acl_default".
+ * POSIX ACLs: libarchive's list of entries <-> the binary form that the kernel and libext2fs give and take as
+ * attributes "system.posix_acl_access" and "system.posix_acl_default".
  */
 #pragma once
 
@@ -16,8 +16,8 @@
 #define PLK_ACL_DEFAULT "system.posix_acl_default"
 
 /*
- * The ACL of one type (ARCHIVE_ENTRY_ACL_TYPE_ACCESS or _DEFAULT) as a malloc'd attribute value; *ret is NULL when the entry
- * has none beyond its mode. ARGUMENT when an entry names a user or group without a number.
+ * The ACL of one type (ARCHIVE_ENTRY_ACL_TYPE_ACCESS or _DEFAULT) as a malloc'd attribute value; *ret is NULL
+ * when the entry has none beyond its mode. ARGUMENT when an entry names a user or group without a number.
  */
 int plk_acl_encode(struct archive_entry *entry, int type, void **ret, size_t *ret_len, PlkError *err);
 

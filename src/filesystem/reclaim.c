@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Space the guest has freed, back to the host: the filesystem's block bitmaps say which clusters hold nothing.
+ * Space the guest has freed, back to the host: the filesystem's block bitmaps say which clusters hold
+ * nothing.
  *
  * The bitmaps are right only when the filesystem was unmounted, so anything else is refused. Discarding is an
  * ordinary, crash-proof engine operation: cut short, the disk is merely less empty than it could be.
@@ -59,7 +60,8 @@ static int discard_free(FreeMap *map, const PlkProgress *progress, PlkError *err
 
     for (blk64_t at = map->fs->super->s_first_data_block; next_free(map, &at, &end); at = end) {
         if (plk_step(progress, STEP, at * block, total, err) ||
-            plk_trim(map->disk, map->part.offset + at * block, map->part.offset + end * block, &map->discarded, err))
+            plk_trim(map->disk, map->part.offset + at * block, map->part.offset + end * block,
+                     &map->discarded, err))
             return -1;
     }
     return plk_step(progress, STEP, total, total, err);

@@ -2,8 +2,9 @@
 /*
  * `ploop resize`: filesystem, partition and disk take a new size together.
  *
- * All that is not crash-safe by itself (e2fsck, resize2fs, the table) happens on a scratch delta. Its commit is the resize;
- * what follows a shrink (giving back the freed clusters, cutting the device) may be interrupted and repeated.
+ * All that is not crash-safe by itself (e2fsck, resize2fs, the table) happens on a scratch delta. Its commit
+ * is the resize; what follows a shrink (giving back the freed clusters, cutting the device) may be
+ * interrupted and repeated.
  */
 #include <ploopkit/filesystem.h>
 #include <ploopkit/resize.h>
@@ -24,7 +25,7 @@ typedef struct Resize {
     uint64_t target; /* bytes of device, whole clusters */
     uint32_t cluster;
     bool shrink_device;
-    uint64_t fs_end; /* after a shrink: first byte of the disk behind the filesystem ... */
+    uint64_t fs_end;   /* after a shrink: first byte of the disk behind the filesystem ... */
     uint64_t tail_end; /* ... and behind its partition */
     const PlkProgress *progress;
 } Resize;
@@ -42,7 +43,8 @@ static int check_snapshots(const Resize *r, PlkError *err)
     n = list.n;
     plk_snapshot_list_clear(&list);
     if (n > 1)
-        return plk_fail(err, PLK_ERROR_BUSY, "'%s' has snapshots: its device cannot be made smaller", r->path);
+        return plk_fail(err, PLK_ERROR_BUSY, "'%s' has snapshots: its device cannot be made smaller",
+                        r->path);
     return 0;
 }
 
@@ -56,7 +58,8 @@ static int check_filesystem(const Resize *r, PlkDisk *disk, PlkError *err)
         return 0;
     if (why.code == PLK_ERROR_NOT_FOUND)
         return plk_fail(err, PLK_ERROR_UNSUPPORTED,
-                        "'%s' holds no ext4 filesystem to resize; `ploop grow` makes the device alone bigger", r->path);
+                        "'%s' holds no ext4 filesystem to resize; `ploop grow` makes the device alone bigger",
+                        r->path);
     if (err)
         *err = why;
     return -1;
@@ -71,8 +74,9 @@ static int check_disk(Resize *r, uint64_t sectors, PlkDisk *disk, bool *ret_grow
     *ret_grow = r->target > plk_disk_size(disk);
     if (r->target <= (uint64_t)RESERVE * r->cluster)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "cannot resize '%s' to %" PRIu64 " sectors: the size has to be more than %u clusters, %" PRIu64
-                        " sectors", r->path, sectors, RESERVE, (uint64_t)RESERVE * r->cluster / PLK_SECTOR);
+                        "cannot resize '%s' to %" PRIu64
+                        " sectors: the size has to be more than %u clusters, %" PRIu64 " sectors",
+                        r->path, sectors, RESERVE, (uint64_t)RESERVE * r->cluster / PLK_SECTOR);
     if (r->shrink_device && !*ret_grow && check_snapshots(r, err))
         return -1;
     return check_filesystem(r, disk, err);
@@ -102,7 +106,8 @@ static int grow(Resize *r, PlkDisk *disk, PlkError *err)
     return plk_resize2fs(disk, &part, 0, r->progress, err);
 }
 
-/* ploop's size for the filesystem of a device of `target` bytes: F = target - 4 clusters, in KiB, whole 4 KiB. */
+/* ploop's size for the filesystem of a device of `target` bytes: F = target - 4 clusters, in KiB, whole 4
+ * KiB. */
 static uint64_t shrunk_kib(const Resize *r, uint64_t partition)
 {
     uint64_t bytes = PLK_MIN(r->target - (uint64_t)RESERVE * r->cluster, partition);
@@ -121,7 +126,8 @@ static int shrink(Resize *r, PlkDisk *disk, PlkError *err)
     r->fs_end = part.offset + kib * 1024;
     r->tail_end = part.offset + part.length;
     if (r->shrink_device && r->fs_end > r->target)
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "the partition begins too far into '%s' to cut the device", r->path);
+        return plk_fail(err, PLK_ERROR_UNSUPPORTED,
+                        "the partition begins too far into '%s' to cut the device", r->path);
     if (plk_resize2fs(disk, &part, kib, r->progress, err))
         return -1;
     return r->shrink_device ? plk_partition_fit(disk, r->target, &part, err) : 0;
@@ -156,8 +162,8 @@ static int trim_tail(Resize *r, PlkError *err)
     return plk_disk_close(disk, rc ? NULL : err) || rc ? -1 : 0;
 }
 
-int plk_filesystem_resize(const char *path, const char *root, const PlkResizeSpec *spec, const PlkProgress *progress,
-                          PlkError *err)
+int plk_filesystem_resize(const char *path, const char *root, const PlkResizeSpec *spec,
+                          const PlkProgress *progress, PlkError *err)
 {
     Resize r = {.path = path, .root = root, .shrink_device = spec->shrink_device, .progress = progress};
     bool growing = false;

@@ -7,7 +7,8 @@
 #include "base/error.h"
 
 /* -1 with a CANCELLED error when the callback says stop. */
-static inline int plk_step(const PlkProgress *progress, const char *what, uint64_t done, uint64_t total, PlkError *err)
+static inline int plk_step(const PlkProgress *progress, const char *what, uint64_t done, uint64_t total,
+                           PlkError *err)
 {
     if (!progress || !progress->update || !progress->update(progress->arg, what, done, total))
         return 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The view without FUSE: an unnamed sparse file beside the image holds what the disk holds, and takes it back.
+ * The view without FUSE: an unnamed sparse file beside the image holds what the disk holds, and takes it
+ * back.
  *
- * Only data is copied and compared: stretches that are holes on both sides are skipped by asking for the next data,
- * so the cost follows the contents, not the size.
+ * Only data is copied and compared: stretches that are holes on both sides are skipped by asking for the next
+ * data, so the cost follows the contents, not the size.
  */
 #include "view/kinds.h"
 
@@ -48,7 +49,8 @@ static int open_beside(const char *image, PlkError *err)
     /* No unnamed files on this filesystem: a name for an instant. */
     fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create a temporary file beside '%s'", image);
+        return plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create a temporary file beside '%s'",
+                              image);
     unlink(path);
     return fd;
 }
@@ -186,20 +188,23 @@ static bool next_difference(const uint8_t *a, const uint8_t *b, size_t len, size
     return true;
 }
 
-static int write_chunk(const PlkWindow *w, const uint8_t *wanted, const uint8_t *there, size_t len, uint64_t at)
+static int write_chunk(const PlkWindow *w, const uint8_t *wanted, const uint8_t *there, size_t len,
+                       uint64_t at)
 {
     size_t start, end = 0;
     int rc = 0;
 
     while (!rc && next_difference(wanted, there, len, end, &start, &end)) {
         uint64_t off = w->offset + at + start;
-        rc = plk_is_zero(wanted + start, end - start) ? plk_disk_zero(w->disk, off, end - start)
-                                                       : plk_disk_write(w->disk, wanted + start, end - start, off);
+        rc = plk_is_zero(wanted + start, end - start)
+                 ? plk_disk_zero(w->disk, off, end - start)
+                 : plk_disk_write(w->disk, wanted + start, end - start, off);
     }
     return rc;
 }
 
-static int write_back(const PlkWindow *w, int fd, uint8_t *wanted, uint8_t *there, uint64_t end, PlkError *err)
+static int write_back(const PlkWindow *w, int fd, uint8_t *wanted, uint8_t *there, uint64_t end,
+                      PlkError *err)
 {
     for (uint64_t at = 0;;) {
         size_t len;
@@ -213,7 +218,8 @@ static int write_back(const PlkWindow *w, int fd, uint8_t *wanted, uint8_t *ther
         len = (size_t)PLK_MIN(end - at, CHUNK - at % CHUNK);
         n = pread(fd, wanted, len, (off_t)at);
         if (n != (ssize_t)len)
-            return plk_fail_errno(err, PLK_ERROR_READ, n < 0 ? errno : EIO, "cannot read the temporary copy back");
+            return plk_fail_errno(err, PLK_ERROR_READ, n < 0 ? errno : EIO,
+                                  "cannot read the temporary copy back");
         rc = plk_disk_read(w->disk, there, len, w->offset + at);
         if (!rc)
             rc = write_chunk(w, wanted, there, len, at);

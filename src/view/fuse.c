@@ -2,8 +2,9 @@
 /*
  * The view through FUSE: a filesystem of one file, served by a thread of this process.
  *
- * Root makes the mount with fsmount() and never attaches it. Others need fusermount3 and a directory: it is attached for as long as
- * it takes to open the file, then lazily detached. Either way the mount lives on in the open file alone and dies with it.
+ * Root makes the mount with fsmount() and never attaches it. Others need fusermount3 and a directory: it is
+ * attached for as long as it takes to open the file, then lazily detached. Either way the mount lives on in
+ * the open file alone and dies with it.
  *
  * The kernel caches reads but writes through, so that when the helper has ended every byte it wrote has
  * been answered by serve(); nothing is lost by stopping then.
@@ -106,7 +107,8 @@ static int extend(PlkFuse *f, uint64_t to)
     return rc;
 }
 
-static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which, struct fuse_file_info *info)
+static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which,
+                       struct fuse_file_info *info)
 {
     PlkFuse *f = fuse_req_userdata(req);
     struct stat st;
@@ -188,7 +190,8 @@ static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 }
 
 /* Holes: what e2fsprogs asks for when it discards or clears. */
-static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *info)
+static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *info)
 {
     PlkFuse *f = fuse_req_userdata(req);
     uint64_t at = (uint64_t)off, end = at + (uint64_t)len;

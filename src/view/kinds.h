@@ -15,7 +15,8 @@ typedef struct PlkWindow {
 
 typedef struct PlkFuse PlkFuse;
 
-/* *ret_fd is the open file; the caller closes it before plk_fuse_stop(). UNSUPPORTED where FUSE cannot be used. */
+/* *ret_fd is the open file; the caller closes it before plk_fuse_stop(). UNSUPPORTED where FUSE cannot be
+ * used. */
 int plk_fuse_start(const PlkWindow *window, PlkFuse **ret, int *ret_fd, PlkError *err);
 /* Ends the service and frees. 0, or what the disk answered to the first request that failed. */
 int plk_fuse_stop(PlkFuse *fuse);

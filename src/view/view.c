@@ -35,7 +35,8 @@ static int show(PlkView *view, PlkError *err)
     return plk_copy_make(&view->window, &view->fd, err);
 }
 
-int plk_view_open(PlkDisk *disk, uint64_t offset, uint64_t length, bool writable, PlkView **ret, PlkError *err)
+int plk_view_open(PlkDisk *disk, uint64_t offset, uint64_t length, bool writable, PlkView **ret,
+                  PlkError *err)
 {
     PLK_FREE PlkView *view = plk_calloc(1, sizeof *view);
 
