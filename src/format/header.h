@@ -57,8 +57,8 @@ typedef enum PlkHeaderRule {
 /*
  * buf holds `len` bytes from the start of `file` (for messages). FORMAT error naming file, field and
  * offset. STRICT demands: known signature; disk type 2; cluster a power of two in range; first block
- * non-zero, whole clusters, and big enough for the BAT; entries cover the size (floor(size/cluster) <= entries,
- * entries < 2^32 - 16); size non-zero and, for v1, below 2^32.
+ * non-zero, whole clusters, and big enough for the BAT; entries cover the size (floor(size/cluster) <=
+ * entries, entries < 2^32 - 16); size non-zero and, for v1, below 2^32.
  */
 int plk_header_decode(const uint8_t *buf, size_t len, const char *file, PlkHeaderRule rule,
                       PlkHeader *ret, PlkError *err);
