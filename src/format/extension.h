@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The format extension: one cluster of tagged elements, of which the dirty bitmap (change tracking) is the only
- * known one. Pure codec. Facts: docs/formats/image.md, "Format extension".
+ * The format extension: one cluster of tagged elements, of which the dirty bitmap (change tracking) is the
+ * only known one. Pure codec. Facts: docs/formats/image.md, "Format extension".
  */
 #pragma once
 
