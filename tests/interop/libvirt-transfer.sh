@@ -14,28 +14,6 @@ image_with_file "$pool/t" treasure treasure image
 disk_bytes "$pool/t" empty.raw
 qemu-img convert -f parallels -O raw image full.raw
 
-# libvirtd answers an upload before it calls restore-descriptor; wait for that call and for what follows it.
-upload() {
-    local before now i
-    before=$(grep -c ^restore-descriptor "$calls" || true)
-    v vol-upload "$1" "$2" p
-    for ((i = 0; i < 200; i++)); do
-        now=$(grep -c ^restore-descriptor "$calls" || true)
-        [ "$now" = "$before" ] || break
-        sleep 0.05
-    done
-    [ "$now" != "$before" ] || die "libvirtd did not call restore-descriptor"
-    refresh
-}
-# A refresh is refused while a job on a volume runs.
-refresh() {
-    local i
-    for ((i = 0; i < 200; i++)); do
-        ! v pool-refresh p >/dev/null 2>&1 || return 0
-        sleep 0.05
-    done
-    die "the pool can not be refreshed"
-}
 unchanged() {
     disk_bytes "$pool/t" now.raw
     same now.raw "$1"

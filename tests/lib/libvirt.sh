@@ -11,6 +11,8 @@
 #
 #     v ARGS...          virsh on the private storage:///system; a dir pool named "p" stands on $pool
 #     $calls             what libvirtd called `ploop` with, one call a line
+#     upload VOL FILE    vol-upload, and wait for what libvirtd does after it has answered
+#     refresh            pool-refresh, which is refused while a job on a volume runs
 #     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails any more
 
 if [ -z "${_PRIVATE:-}" ]; then
@@ -76,6 +78,28 @@ END
 
 v() {
     virsh -q -c storage:///system "$@"
+}
+
+upload() {
+    local before now i
+    before=$(grep -c ^restore-descriptor "$calls" || true)
+    v vol-upload "$1" "$2" p
+    for ((i = 0; i < 200; i++)); do
+        now=$(grep -c ^restore-descriptor "$calls" || true)
+        [ "$now" = "$before" ] || break
+        sleep 0.05
+    done
+    [ "$now" != "$before" ] || die "libvirtd did not call restore-descriptor"
+    refresh
+}
+
+refresh() {
+    local i
+    for ((i = 0; i < 200; i++)); do
+        ! v pool-refresh p >/dev/null 2>&1 || return 0
+        sleep 0.05
+    done
+    die "the pool can not be refreshed"
 }
 
 fail_verb() {
