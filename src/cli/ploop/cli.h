@@ -93,6 +93,14 @@ typedef struct PlkVerb {
     const struct PlkVerb *const *sub; /* sub verbs instead of run, NULL-terminated (`ploop balloon discard`) */
 } PlkVerb;
 
+/* One a cmd-*.c. */
+extern const PlkVerb plk_verb_init, plk_verb_info, plk_verb_resize, plk_verb_grow, plk_verb_convert,
+    plk_verb_check, plk_verb_restore_descriptor, plk_verb_snapshot, plk_verb_snapshot_list,
+    plk_verb_snapshot_delete, plk_verb_snapshot_merge, plk_verb_snapshot_switch, plk_verb_map, plk_verb_export,
+    plk_verb_import, plk_verb_copy, plk_verb_merge, plk_verb_replace, plk_verb_balloon, plk_verb_list,
+    plk_verb_mount, plk_verb_umount, plk_verb_start, plk_verb_stop, plk_verb_clear, plk_verb_delete,
+    plk_verb_getdev, plk_verb_stat, plk_verb_tsnapshot;
+
 /* All verbs in the order of --help, NULL-terminated. */
 extern const PlkVerb *const plk_verbs[];
 

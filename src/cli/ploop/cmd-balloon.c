@@ -10,6 +10,7 @@
 
 #include <ploopkit/filesystem.h>
 
+#include "base/cleanup.h"
 #include "base/units.h"
 #include "cli.h"
 #include "filesystem/ext4-io.h"
@@ -71,10 +72,10 @@ static int print_stat(PlkDisk *disk, PlkError *err)
     if (balloon_size(disk, &balloon, err) < 0 || plk_filesystem_usage(disk, &usage, err) < 0 ||
         plk_disk_info(disk, &info, err) < 0)
         return -1;
-    printf("Balloon size:  %8" PRIu64 "MB\n", balloon / MIB);
-    printf("Data size:     %8" PRIu64 "MB\n", (usage.blocks - usage.blocks_free) * usage.block_bytes / MIB);
-    printf("Ploop size:    %8" PRIu64 "MB\n", info.size / MIB);
-    printf("Image size:    %8" PRIu64 "MB\n", info.allocated / MIB);
+    printf("Balloon size: %8" PRIu64 "MB\n", balloon / MIB);
+    printf("Data size:    %8" PRIu64 "MB\n", (usage.blocks - usage.blocks_free) * usage.block_bytes / MIB);
+    printf("Ploop size:   %8" PRIu64 "MB\n", info.size / MIB);
+    printf("Image size:   %8" PRIu64 "MB\n", info.allocated / MIB);
     return 0;
 }
 
