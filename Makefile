@@ -6,12 +6,14 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 meson_options := --prefix $(PREFIX) $(if $(CI),-Dwerror=true)
-# Sanitizers want their shadow where a randomised address space may have put something else; some containers forbid this.
+# Sanitizers want their shadow where a randomised address space may have put something else; some containers
+# forbid this.
 steady := $(shell setarch -R true 2>/dev/null && echo "--wrapper 'setarch -R'")
 sanitized := -Dbuildtype=debugoptimized -Db_lundef=false
 run_tests = meson test --no-rebuild --print-errorlogs --num-processes 2 -C
 
-# build DIR,OPTIONS: set up DIR if need be and build. The log of an earlier test run must not be taken for this one's.
+# build DIR,OPTIONS: set up DIR if need be and build. The log of an earlier test run must not be taken for
+# this one's.
 define build
 	@rm -f $(1)/meson-logs/testlog.json
 	@[ -f $(1)/build.ninja ] || meson setup $(1) $(meson_options) $(2)
@@ -34,7 +36,7 @@ run: test-deps all  ## show what it does, on a real directory tree
 
 test: test-deps     ## the whole suite: release, ASan and UBSan, TSan
 	@$(MAKE) --no-print-directory --keep-going test-release test-asan test-tsan; \
-	tools/summary $(BUILD)/meson-logs/testlog.json build-asan/meson-logs/testlog.json build-tsan/meson-logs/testlog.json
+	tools/summary $(addsuffix /meson-logs/testlog.json,$(BUILD) build-asan build-tsan)
 
 test-release: all   ## all tests, release build
 	@$(run_tests) $(BUILD) --no-suite bench --no-suite soak

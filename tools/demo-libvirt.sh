@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The second half of demo.sh: stock libvirtd, unseen by the rest of the machine, works on ploop volumes with our `ploop`.
+# The second half of demo.sh: stock libvirtd, unseen by the rest of the machine, works on ploop volumes with
+# our `ploop`.
 . "${0%/*}/../tests/lib/libvirt.sh"
 . "${0%/*}/../tests/lib/functions.sh"
 . "${0%/*}/../tests/interop/contents.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# demo.sh BUILD: the life of a volume, told while it happens. Everything is made below BUILD/demo and may be looked at
-# afterwards. Each comparison is a real one: the first that fails ends the tale.
+# demo.sh BUILD: the life of a volume, told while it happens. Everything is made below BUILD/demo and may be
+# looked at afterwards. Each comparison is a real one: the first that fails ends the tale.
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "$0")/.." && pwd)

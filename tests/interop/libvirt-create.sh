@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A ploop volume of any size comes to life under a stock libvirtd, is listed after a refresh, and goes without a trace.
+# A ploop volume of any size comes to life under a stock libvirtd, is listed after a refresh, and goes without
+# a trace.
 . "${0%/*}/../lib/libvirt.sh"
 . "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"
@@ -9,8 +10,9 @@ libvirt_start
 for size in 8M 64M 300M 1G; do
     try "create $size: a clean ext4 on the whole disk"
     v vol-create-as p "v$size" "$size" --format ploop
-    equals "$(tail -n 1 "$calls")" "init -s $(numfmt --from=iec --to-unit=Mi "$size")M -t ext4 $pool/v$size/root.hds"
-    equals "$(device_sectors "$pool/v$size")" "$(($(numfmt --from=iec "$size") / 512))"
+    mib=$(numfmt --from=iec --to-unit=Mi "$size")
+    equals "$(tail -n 1 "$calls")" "init -s ${mib}M -t ext4 $pool/v$size/root.hds"
+    equals "$(device_sectors "$pool/v$size")" "$((mib * 2048))"
     volume_is_clean "$pool/v$size"
 done
 

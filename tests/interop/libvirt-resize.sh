@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Resize through libvirtd, which often believes a volume's capacity is 0: a device never becomes smaller by accident, and
-# what is in the file system stays.
+# Resize through libvirtd, which often believes a volume's capacity is 0: a device never becomes smaller by
+# accident, and what is in the file system stays.
 . "${0%/*}/../lib/libvirt.sh"
 . "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# vol-upload and vol-download move the image file root.hds. They must refuse a volume that has snapshots, or a writer, and
-# a volume whose descriptor was not restored must lose nothing but the descriptor.
+# vol-upload and vol-download move the image file root.hds. They must refuse a volume that has snapshots, or a
+# writer, and a volume whose descriptor was not restored must lose nothing but the descriptor.
 . "${0%/*}/../lib/libvirt.sh"
 . "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# libvirtd wipes a ploop volume by deleting its files and calling `ploop init` with the capacity it remembers, which is 0
-# unless the pool was refreshed last. In each of these orders the volume must come back at its size, usable and empty.
+# libvirtd wipes a ploop volume by deleting its files and calling `ploop init` with the capacity it remembers,
+# which is 0 unless the pool was refreshed last. In each of these orders the volume must come back at its
+# size, usable and empty.
 . "${0%/*}/../lib/libvirt.sh"
 . "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"

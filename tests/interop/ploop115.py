@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian's ploop 1.15 takes over the directories this engine leaves: check, snapshot-list, merge.
 
-It crashes unless some 4 KiB follow its arguments on the stack, hence the long environment variable. Its check calls a
-sparse image damaged (on ext4), hence alloc=full. It refuses to *create* v2 images without its kernel module; whatever
-only reads or merges existing ones works.
+It crashes unless some 4 KiB follow its arguments on the stack, hence the long environment variable. Its check
+calls a sparse image damaged (on ext4), hence alloc=full. It refuses to *create* v2 images without its kernel
+module; whatever only reads or merges existing ones works.
 """
 
 import os
@@ -42,7 +42,8 @@ def disk_with_chain(version):
     rng = random.Random(version)
     for level, guid in enumerate((AAAA, BBBB, None)):
         for _ in range(6):
-            poke(xml, f'write {rng.randrange(0, 7 << 20)} {rng.choice([512, 32 * KIB, 100 * KIB])} {level + 65}')
+            length = rng.choice([512, 32 * KIB, 100 * KIB])
+            poke(xml, f'write {rng.randrange(0, 7 << 20)} {length} {level + 65}')
         if guid:
             ploop('snapshot', '-u', guid, xml)
     ploop('export', '--to', 'raw', xml, 'flat.raw')
@@ -100,7 +101,7 @@ def merges_bare(version):
 
 for _version in (1, 2):
     behaviour(f'1.15 accepts every v{_version} image in check')(lambda version=_version: accepts(version))
-    behaviour(f'1.15 lists v{_version} snapshots with the same bytes')(lambda version=_version: lists(version))
+    behaviour(f'1.15 lists v{_version} snapshots in the same words')(lambda version=_version: lists(version))
     behaviour(f'1.15 merges the top of a v{_version} chain')(lambda version=_version: merges(version))
     behaviour(f'1.15 merges all of a v{_version} chain')(lambda version=_version: merges(version, '-A'))
     behaviour(f'1.15 deletes a v{_version} snapshot in the middle')(lambda version=_version: deletes(version))

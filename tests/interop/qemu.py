@@ -5,10 +5,12 @@
 A flat array of bytes is the judge. The histories are random; the seed is printed and can be set with SEED=.
 """
 
+import contextlib
 import os
 import random
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from behaviour import behaviour, check, main, ploop, requires, run  # noqa: E402
@@ -30,7 +32,7 @@ class Model:
         self.random = random.Random(seed)
 
     def place(self, align=1):
-        """A random range: anything from one byte (or `align`) to two clusters, at times across the disk's last byte."""
+        """A random range: anything from one byte (or `align`) to more than two clusters."""
         r = self.random
         length = r.choice([1, 511, 512, 4096, 32768, 65536 + 512, MIB, 2 * MIB + 4096])
         length = max(length // align * align, align)
@@ -57,7 +59,7 @@ def engine_writes(model, disk, words=('write', 'write', 'write', 'zero', 'discar
     lines = []
     for _ in range(model.random.randrange(1, 12)):
         word, offset, length, byte = model.change(words)
-        lines.append(f'{word} {offset} {length} {byte}\n' if word == 'write' else f'{word} {offset} {length}\n')
+        lines.append(f'{word} {offset} {length} {byte if word == "write" else ""}\n')
         if model.random.random() < 0.2:
             lines.append('flush\n')
     run(POKE, disk, input=''.join(lines))
@@ -68,7 +70,7 @@ def qemu_writes(model, image):
     commands = []
     for _ in range(model.random.randrange(1, 8)):
         word, offset, length, byte = model.change(('write', 'write', 'zero'), align=512)
-        commands += ['-c', f'write -P {byte} {offset} {length}' if word == 'write' else f'write -z {offset} {length}']
+        commands += ['-c', f'write {f"-P {byte}" if word == "write" else "-z"} {offset} {length}']
     run('qemu-io', '-f', 'parallels', *commands, image)
 
 
@@ -104,7 +106,8 @@ def history(sectors, version, size):
     run('qemu-img', 'check', '-f', 'parallels', 'v/root.hds')
 
 
-for _name, _sectors, _version, _size in (('v2, 1 MiB clusters', 2048, 2, 24 * MIB), ('v2, 32 KiB clusters', 64, 2, 12 * MIB),
+for _name, _sectors, _version, _size in (('v2, 1 MiB clusters', 2048, 2, 24 * MIB),
+                                         ('v2, 32 KiB clusters', 64, 2, 12 * MIB),
                                          ('v1, 32 KiB clusters', 64, 1, 12 * MIB)):
     behaviour(f'both write one image in turn, both read the same: {_name}')(
         lambda sectors=_sectors, version=_version, size=_size: history(sectors, version, size))
@@ -157,8 +160,23 @@ def chain_history(sectors, version):
 
 
 for _sectors, _version in ((2048, 2), (64, 2), (64, 1)):
-    behaviour(f'a chain of seven, v{_version}, {_sectors // 2} KiB clusters: flattened, merged, thinned out, switched back')(
+    behaviour(f'a chain of seven, v{_version}, {_sectors // 2} KiB clusters: flattened, merged, thinned, switched')(
         lambda sectors=_sectors, version=_version: chain_history(sectors, version))
+
+
+@contextlib.contextmanager
+def qemu_nbd(*options):
+    """A server on v/root.hds; gives the process and its address."""
+    with subprocess.Popen(['qemu-nbd', *options, '--persistent', '-f', 'parallels', '--socket', os.path.abspath('nbd'),
+                           'v/root.hds']) as server:
+        try:
+            deadline = time.monotonic() + 10
+            while not os.path.exists('nbd'):
+                check(time.monotonic() < deadline and server.poll() is None, 'qemu-nbd did not come up')
+                time.sleep(0.02)
+            yield server, f'nbd+unix:///?socket={os.path.abspath("nbd")}'
+        finally:
+            server.terminate()
 
 
 @behaviour('qemu-nbd serves what the engine wrote')
@@ -167,35 +185,31 @@ def _():
     new_disk(len(model.bytes), 2048)
     engine_writes(model, 'v/DiskDescriptor.xml')
     model.save('model.raw')
-    socket = os.path.abspath('nbd')
-    with subprocess.Popen(['qemu-nbd', '--read-only', '--persistent', '-f', 'parallels', '--socket', socket,
-                           'v/root.hds']) as server:
-        try:
-            run('sh', '-c', f'for i in $(seq 100); do [ -S {socket} ] && exit; sleep 0.05; done; exit 1')
-            run('qemu-img', 'compare', '-s', '-f', 'raw', '-F', 'raw', f'nbd+unix:///?socket={socket}', 'model.raw')
-        finally:
-            server.terminate()
+    with qemu_nbd('--read-only') as (_, address):
+        run('qemu-img', 'compare', '-s', '-f', 'raw', '-F', 'raw', address, 'model.raw')
 
 
-@behaviour('an image QEMU writes is refused for writing here, and the other way round')
+@behaviour('an image that QEMU writes is refused for writing here, and its holder is named')
 def _():
     new_disk(24 * MIB, 2048)
-    socket = os.path.abspath('nbd')
-    with subprocess.Popen(['qemu-nbd', '--persistent', '-f', 'parallels', '--socket', socket, 'v/root.hds']) as server:
-        try:
-            run('sh', '-c', f'for i in $(seq 100); do [ -S {socket} ] && exit; sleep 0.05; done; exit 1')
-            said = run(POKE, 'v/DiskDescriptor.xml', rc=1, input='write 0 512 1\n')
-            check('qemu-nbd' in said and str(server.pid) in said, f'the holder is not named: {said}')
-        finally:
-            server.terminate()
-    with subprocess.Popen([POKE, 'v/DiskDescriptor.xml'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with qemu_nbd() as (server, _):
+        said = run(POKE, 'v/DiskDescriptor.xml', rc=1, input='write 0 512 1\n')
+        check('qemu-nbd' in said and str(server.pid) in said, f'the holder is not named: {said}')
+
+
+@behaviour('an image written here is refused for writing by QEMU, until it is closed')
+def _():
+    new_disk(24 * MIB, 2048)
+    write = ('qemu-io', '-f', 'parallels', '-c', 'write -P 7 0 512', 'v/root.hds')
+    with subprocess.Popen([POKE, 'v/DiskDescriptor.xml'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as holder:
         holder.stdin.write('hold\n')
         holder.stdin.flush()
         check(holder.stdout.readline() == 'held\n', 'poke does not hold')
-        said = run('qemu-io', '-f', 'parallels', '-c', 'write 0 512', 'v/root.hds', rc=1)
+        said = run(*write, rc=1)
         check('lock' in said, f'no word of a lock: {said}')
         holder.stdin.close()
-    run('qemu-io', '-f', 'parallels', '-c', 'write -P 7 0 512', 'v/root.hds')
+    run(*write)
 
 
 @behaviour('raw and qcow2 go in and come out the same')

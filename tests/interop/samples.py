@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What must come of the images in tests/images/samples.tar.xz: other programs made them, or a damage is in them."""
+"""What must come of tests/images/samples.tar.xz: images that other programs made, or that have a damage."""
 
 import os
 import re
 import struct
+import subprocess
 import sys
 import tarfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
 from behaviour import PLOOP, behaviour, check, main, ploop, requires, run  # noqa: E402
-import subprocess  # noqa: E402
 
 SAMPLES = os.path.join(HERE, '..', 'images', 'samples.tar.xz')
 CLUSTER = 32768
@@ -71,8 +71,9 @@ def _():
         here = f'chains/{version}-chain3-data'
         ploop('snapshot-merge', '-A', f'{here}/DiskDescriptor.xml')
         check(contents(f'{here}/DiskDescriptor.xml') == RESOLVED, f'{version}: other contents')
-        check(slots(f'{here}/root.hds') == {0: 1, 5: 2, 200: 3, 6: 4, 7: 5}, f'{version}: {slots(f"{here}/root.hds")}')
-        check(not [name for name in os.listdir(here) if name.startswith('root.hds.')], 'merged files were left')
+        found = slots(f'{here}/root.hds')
+        check(found == {0: 1, 5: 2, 200: 3, 6: 4, 7: 5}, f'{version}: {found}')
+        check(not [name for name in os.listdir(here) if name.startswith('root.hds.')], 'merged files left')
 
 
 def same_result(ours, theirs):
@@ -81,19 +82,22 @@ def same_result(ours, theirs):
         return sorted(name for name in os.listdir(directory) if name.startswith('root.hds'))
 
     def states(directory):
-        return ploop('snapshot-list', '-H', '-o', 'parent_uuid,current,uuid', f'{directory}/DiskDescriptor.xml')
+        fields = 'parent_uuid,current,uuid'
+        return ploop('snapshot-list', '-H', '-o', fields, f'{directory}/DiskDescriptor.xml')
 
     check(files(ours) == files(theirs), f'{files(ours)} and {files(theirs)}')
     check(states(ours) == states(theirs), f'{states(ours)} and {states(theirs)}')
     for name in files(ours):
-        check(slots(f'{ours}/{name}').keys() == slots(f'{theirs}/{name}').keys(), f'{name} owns other clusters')
+        owned, wanted = slots(f'{ours}/{name}').keys(), slots(f'{theirs}/{name}').keys()
+        check(owned == wanted, f'{name} owns {sorted(owned)}, not {sorted(wanted)}')
     check(contents(f'{ours}/DiskDescriptor.xml') == RESOLVED, 'other contents')
 
 
 @behaviour('merging the top and deleting the base come to what 1.15 made of them')
 def _():
     unpack('chains')
-    for verb, result in ((('snapshot-merge',), 'after-merge-top'), (('snapshot-delete', '-u', A), 'after-delete-base')):
+    for verb, result in ((('snapshot-merge',), 'after-merge-top'),
+                         (('snapshot-delete', '-u', A), 'after-delete-base')):
         run('cp', '-r', 'chains/v1-chain3-data', result)
         ploop(*verb, f'{result}/DiskDescriptor.xml')
         same_result(result, f'chains/v1-chain3-{result}')
@@ -119,8 +123,8 @@ def _():
         if image in DIFFERENT:
             wanted, modified = 0, False
         if ran.returncode != wanted or same == modified:
-            wrong.append(f'{image} {options}: exit {ran.returncode}, wanted {wanted}; modified {not same}, wanted '
-                         f'{modified}\n{ran.stdout}{ran.stderr}')
+            wrong.append(f'{image} {options}: exit {ran.returncode}, wanted {wanted}; '
+                         f'modified {not same}, wanted {modified}\n{ran.stdout}{ran.stderr}')
     check(not wrong, '\n'.join(wrong))
 
 
@@ -139,7 +143,8 @@ def _():
     for name, size, blocks, version in (('v1-empty-8M', 16384, 2048, 1), ('v1-empty-8M-bs64', 16384, 64, 1),
                                         ('v1-prealloc-1M-bs64', 2048, 64, 1), ('raw-1M', 2048, 2048, 0),
                                         ('v2-empty-1T', 1 << 31, 2048, 2), ('v2-empty-8M', 16384, 2048, 2),
-                                        ('v2-prealloc-1M-bs64', 2048, 64, 2), ('v2-snap1-bs64', 16384, 64, 2)):
+                                        ('v2-prealloc-1M-bs64', 2048, 64, 2),
+                                        ('v2-snap1-bs64', 16384, 64, 2)):
         said = ploop('info', '-s', f'ploop115/{name}/DiskDescriptor.xml')
         for line in (f'size:\t\t{size}\n', f'blocksize:\t{blocks}\n', f'fmt_version:\t{version}\n'):
             check(line in said, f'{name}: no {line!r} in {said}')

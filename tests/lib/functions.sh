@@ -3,10 +3,10 @@
 #
 #     . "${0%/*}/../lib/functions.sh"
 #
-# Afterwards the shell runs with errexit, nounset and pipefail; $PLOOP is the program under test and $tmp an empty
-# directory of this test's own, which is the current one and is removed at the end.
-# A script prints `ok NAME` for each behaviour it has shown. Whatever fails ends it with `FAILED NAME`, NAME being the
-# behaviour that was announced last with `try`.
+# Afterwards the shell runs with errexit, nounset and pipefail; $PLOOP is the program under test and $tmp an
+# empty directory of this test's own, which is the current one and is removed at the end. A script prints `ok
+# NAME` for each behaviour it has shown. Whatever fails ends it with `FAILED NAME`, NAME being the behaviour
+# that was announced last with `try`.
 
 set -euo pipefail
 export LC_ALL=C
@@ -41,7 +41,8 @@ die() {
     exit 1
 }
 
-# fails CODE CMD ARGS...: the command must end with this exit code. What it printed is in $tmp.out (both streams).
+# fails CODE CMD ARGS...: the command must end with this exit code. What it printed is in $tmp.out (both
+# streams).
 fails() {
     local wanted=$1 got=0
     shift

@@ -5,15 +5,15 @@
 #     . "${0%/*}/../lib/functions.sh"
 #     libvirt_start
 #
-# The script is started again in mount and PID namespaces of its own. Every directory libvirtd keeps state in is an empty
-# tmpfs there, so the machine's own libvirtd and its files are out of reach; when the script ends, the kernel ends all
-# that it started. Afterwards:
+# The script is started again in mount and PID namespaces of its own. Every directory libvirtd keeps state in
+# is an empty tmpfs there, so the machine's own libvirtd and its files are out of reach; when the script ends,
+# the kernel ends all that it started. Afterwards:
 #
 #     v ARGS...          virsh on the private storage:///system; a dir pool named "p" stands on $pool
 #     $calls             what libvirtd called `ploop` with, one call a line
 #     upload VOL FILE    vol-upload, and wait for what libvirtd does after it has answered
 #     refresh            pool-refresh, which is refused while a job on a volume runs
-#     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails any more
+#     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails
 
 if [ -z "${_PRIVATE:-}" ]; then
     command -v libvirtd virsh >/dev/null || { echo "skipped: needs libvirtd and virsh"; exit 77; }
@@ -25,7 +25,8 @@ if [ -z "${_PRIVATE:-}" ]; then
     _PRIVATE=1 exec unshare "${_namespaces[@]}" bash "$0" "$@"
 fi
 
-# An empty directory of our own at $1. Where the path does not exist, its parent is overlaid: nothing is made outside.
+# An empty directory of our own at $1. Where the path does not exist, its parent is overlaid: nothing is made
+# outside.
 _private_dir() {
     if [ ! -d "$1" ]; then
         local layer=/run/overlay${1//\//-}
@@ -62,11 +63,12 @@ auth_unix_rw = "none"
 unix_sock_group = "root"
 log_outputs = "3:file:$tmp/libvirtd.log"
 END
-    # Storage is all it is asked for. Its QEMU driver would want a user that only a package with a system service makes.
+    # Storage is all it is asked for. Its QEMU driver would want a user that only a package with a system
+    # service makes.
     mkdir drivers
     ln -s /usr/lib/*/libvirt/connection-driver/libvirt_driver_storage.so drivers
-    env -i PATH="$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin" LIBVIRT_DRIVER_DIR="$tmp/drivers" libvirtd --daemon --pid-file /run/libvirtd.pid \
-        --config /etc/libvirt/libvirtd.conf
+    env -i PATH="$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin" LIBVIRT_DRIVER_DIR="$tmp/drivers" \
+        libvirtd --daemon --pid-file /run/libvirtd.pid --config /etc/libvirt/libvirtd.conf
     for ((i = 0; i < 100; i++)); do
         [ ! -S /run/libvirt/libvirt-sock ] || break
         sleep 0.05
