@@ -3,10 +3,9 @@
  * Packing a file. With N clusters named, the packed file ends N clusters behind the BAT area, and there
  * are as many unnamed clusters below that end as named ones beyond it: each of these moves into one of those.
  *
- *  1  the in-use mark is durable (prepare_write); like every write session this drops recorded change tracking
- *  2  copy, sync, slots, sync, batch by batch (relocate.c); targets are unnamed, sources lie beyond the end,
- *     so no cluster is ever both
- *  3  cut the file
+ *  1  the in-use mark is durable (prepare_write); like every write session this drops recorded change
+ * tracking 2  copy, sync, slots, sync, batch by batch (relocate.c); targets are unnamed, sources lie beyond
+ * the end, so no cluster is ever both 3  cut the file
  *
  * Memory: one bit for each cluster of a window of the file (16 MiB = 2^27 clusters at most), the file is done
  * window by window; two BAT walks a window, skipping the BAT's own holes.
@@ -23,11 +22,11 @@
 
 typedef struct Packing {
     PlkBatch batch;
-    uint64_t end;                /* where the packed file ends */
-    uint64_t from, to;           /* the window */
-    uint64_t *named;             /* its bitmap */
-    uint64_t cursor;             /* every cluster of the window below it is named by now */
-    uint64_t n_named, n_movers;  /* of the whole file; to be moved still */
+    uint64_t end;               /* where the packed file ends */
+    uint64_t from, to;          /* the window */
+    uint64_t *named;            /* its bitmap */
+    uint64_t cursor;            /* every cluster of the window below it is named by now */
+    uint64_t n_named, n_movers; /* of the whole file; to be moved still */
 } Packing;
 
 static int count_named(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PAGE_SLOTS])

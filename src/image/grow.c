@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A bigger disk in the same file. When the bigger BAT needs room where data clusters lie, these move to the end first.
+ * A bigger disk in the same file. When the bigger BAT needs room where data clusters lie, these move to the
+ * end first.
  *
  *  1  the in-use mark is durable (prepare_write)
  *  2  data clusters below the new first block are copied to the end, synced, their slots rewritten, synced;
@@ -171,7 +172,8 @@ static int plan_header(const PlkImage *img, uint64_t size_sectors, PlkHeader *re
 
     if (size_sectors % old->cluster_sectors)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "image '%s': a size of %" PRIu64 " sectors must be aligned to the cluster block size %" PRIu32,
+                        "image '%s': a size of %" PRIu64
+                        " sectors must be aligned to the cluster block size %" PRIu32,
                         img->io->name, size_sectors, old->cluster_sectors);
     if (plk_header_make(old->version, size_sectors, old->cluster_sectors, ret, err) < 0)
         return -1;
@@ -181,18 +183,20 @@ static int plan_header(const PlkImage *img, uint64_t size_sectors, PlkHeader *re
 
 static int check_raw_size(const PlkImage *img, uint64_t size_sectors, PlkError *err)
 {
-    if (size_sectors > INT64_MAX / PLK_SECTOR || size_sectors / img->header.cluster_sectors >= UINT32_MAX - 16)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "raw image '%s' cannot have %" PRIu64 " sectors", img->io->name,
-                        size_sectors);
+    if (size_sectors > INT64_MAX / PLK_SECTOR ||
+        size_sectors / img->header.cluster_sectors >= UINT32_MAX - 16)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "raw image '%s' cannot have %" PRIu64 " sectors",
+                        img->io->name, size_sectors);
     return 0;
 }
 
 static int fail_grow(PlkImage *img, int r, PlkError *err)
 {
     if (r == -EFBIG)
-        return plk_fail(err, PLK_ERROR_NO_SPACE,
-                        "image '%s' cannot grow: its file would become longer than version %d entries can name",
-                        img->io->name, img->header.version);
+        return plk_fail(
+            err, PLK_ERROR_NO_SPACE,
+            "image '%s' cannot grow: its file would become longer than version %d entries can name",
+            img->io->name, img->header.version);
     return plk_image_fail(img, r, "grow", err);
 }
 
@@ -206,7 +210,8 @@ int plk_image_grow(PlkImage *img, uint64_t size_sectors, const PlkProgress *prog
         return 0;
     if (size_sectors < img->header.size_sectors)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "image '%s': the new size %" PRIu64 " is less than the old size %" PRIu64 " (sectors)",
+                        "image '%s': the new size %" PRIu64 " is less than the old size %" PRIu64
+                        " (sectors)",
                         img->io->name, size_sectors, img->header.size_sectors);
     if (raw ? check_raw_size(img, size_sectors, err) : plan_header(img, size_sectors, &header, err))
         return -1;

@@ -85,8 +85,8 @@ int plk_batch_move(PlkBatch *b, uint32_t *slot, uint32_t to)
     int r;
 
     assert(*slot != to && to >= img->first_cluster);
-    r = plk_io_copy(img->io, plk_image_offset(img, to), img->io, plk_image_offset(img, *slot), img->cluster_bytes,
-                    &b->method, b->bounce, BOUNCE_BYTES, PLK_POINT_DATA_COPY);
+    r = plk_io_copy(img->io, plk_image_offset(img, to), img->io, plk_image_offset(img, *slot),
+                    img->cluster_bytes, &b->method, b->bounce, BOUNCE_BYTES, PLK_POINT_DATA_COPY);
     if (r < 0)
         return r;
     b->waiting += img->cluster_bytes;
@@ -103,7 +103,8 @@ int plk_image_relearn(PlkImage *img)
     if (r < 0)
         return r;
     assert(a->pending.n == 0 && a->sealed.n == 0);
-    /* Until the scan has succeeded, the whole file counts as named: closing must not cut moved clusters off. */
+    /* Until the scan has succeeded, the whole file counts as named: closing must not cut moved clusters off.
+     */
     a->next = a->end = plk_div_up(bytes, img->cluster_bytes);
     atomic_store(&img->file_clusters, a->end);
     free(a->free_bits);

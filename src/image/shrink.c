@@ -99,11 +99,13 @@ static int shrink_raw(PlkImage *img, uint64_t bytes)
 static int check_size(const PlkImage *img, uint64_t size_sectors, PlkError *err)
 {
     if (size_sectors == 0 || size_sectors > img->header.size_sectors)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "image '%s' of %" PRIu64 " sectors cannot shrink to %" PRIu64,
-                        img->io->name, img->header.size_sectors, size_sectors);
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "image '%s' of %" PRIu64 " sectors cannot shrink to %" PRIu64, img->io->name,
+                        img->header.size_sectors, size_sectors);
     if (img->kind == PLK_IMAGE_PLOOP && size_sectors % img->header.cluster_sectors)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "image '%s': a size of %" PRIu64 " sectors must be aligned to the cluster block size %" PRIu32,
+                        "image '%s': a size of %" PRIu64
+                        " sectors must be aligned to the cluster block size %" PRIu32,
                         img->io->name, size_sectors, img->header.cluster_sectors);
     return 0;
 }
