@@ -156,8 +156,8 @@ int plk_verb_dispatch(const PlkVerb *const *verbs, const char *prefix, int argc,
     for (; *verbs; verbs++)
         if (strcmp((*verbs)->name, name) == 0)
             return verb_run(*verbs, prefix, argc, argv);
-    plk_complain("unknown %s '%s'; '%s --help' lists what there is",
-                 argv[0][0] == '-' ? "option" : "command", argv[0], prefix);
+    plk_complain("unknown %s '%s'; '%s --help' lists what there is", argv[0][0] == '-' ? "option" : "command",
+                 argv[0], prefix);
     return PLK_EXIT_PARAM;
 }
 

@@ -4,10 +4,11 @@
  * and stderr, exit codes, and the progress bar.
  *
  * One file a verb, cmd-VERB.c, ends in a `const PlkVerb plk_verb_VERB`; verbs.c lists them. Parsing, the
- * usage line, --help and the completion all come from that struct. A run function prints, and returns the exit code.
+ * usage line, --help and the completion all come from that struct. A run function prints, and returns the
+ * exit code.
  *
- * Output follows the original: progress lines and payload on stdout, warnings and errors on stderr; a log line
- * of level N shows when N <= the verbosity (3 unless -v says otherwise).
+ * Output follows the original: progress lines and payload on stdout, warnings and errors on stderr; a log
+ * line of level N shows when N <= the verbosity (3 unless -v says otherwise).
  */
 #pragma once
 
@@ -78,7 +79,7 @@ typedef struct PlkArgs {
 } PlkArgs;
 
 typedef enum PlkVerbFlags {
-    PLK_VERB_HIDDEN = 1 << 0, /* not in `ploop --help`: obsolete names */
+    PLK_VERB_KERNEL = 1 << 0, /* only an OpenVZ kernel can do it: refused with exit 40 */
 } PlkVerbFlags;
 
 typedef struct PlkVerb {
@@ -87,19 +88,20 @@ typedef struct PlkVerb {
     const char *operands; /* for the usage line: "DiskDescriptor.xml" */
     const PlkOption *options;
     unsigned flags;
-    int (*run)(const PlkArgs *args);  /* returns the exit code */
-    const char *help;                 /* one line, small first letter, no full stop */
-    const char *const *notes;         /* more lines for --help, NULL-terminated; may be NULL */
-    const struct PlkVerb *const *sub; /* sub verbs instead of run, NULL-terminated (`ploop balloon discard`) */
+    int (*run)(const PlkArgs *args); /* returns the exit code */
+    const char *help;                /* one line, small first letter, no full stop */
+    const char *const *notes;        /* more lines for --help, NULL-terminated; may be NULL */
+    const struct PlkVerb *const
+        *sub; /* sub verbs instead of run, NULL-terminated (`ploop balloon discard`) */
 } PlkVerb;
 
 /* One a cmd-*.c. */
 extern const PlkVerb plk_verb_init, plk_verb_info, plk_verb_resize, plk_verb_grow, plk_verb_convert,
     plk_verb_check, plk_verb_restore_descriptor, plk_verb_snapshot, plk_verb_snapshot_list,
-    plk_verb_snapshot_delete, plk_verb_snapshot_merge, plk_verb_snapshot_switch, plk_verb_map, plk_verb_export,
-    plk_verb_import, plk_verb_copy, plk_verb_merge, plk_verb_replace, plk_verb_balloon, plk_verb_list,
-    plk_verb_mount, plk_verb_umount, plk_verb_start, plk_verb_stop, plk_verb_clear, plk_verb_delete,
-    plk_verb_getdev, plk_verb_stat, plk_verb_tsnapshot;
+    plk_verb_snapshot_delete, plk_verb_snapshot_merge, plk_verb_snapshot_switch, plk_verb_map,
+    plk_verb_export, plk_verb_import, plk_verb_copy, plk_verb_merge, plk_verb_replace, plk_verb_balloon,
+    plk_verb_list, plk_verb_mount, plk_verb_umount, plk_verb_start, plk_verb_stop, plk_verb_clear,
+    plk_verb_delete, plk_verb_getdev, plk_verb_stat, plk_verb_tsnapshot;
 
 /* All verbs in the order of --help, NULL-terminated. */
 extern const PlkVerb *const plk_verbs[];
@@ -112,7 +114,8 @@ extern const PlkVerbAlias plk_verb_aliases[];
 
 /* Find the verb in argv[0], parse the rest, run. prefix: "ploop", later "ploop balloon". */
 int plk_verb_dispatch(const PlkVerb *const *verbs, const char *prefix, int argc, char **argv);
-/* "ploop init -s SIZE [-f FORMAT] ..." and the options, at most 80 columns. out NULL: the usage alone, on stderr. */
+/* "ploop init -s SIZE [-f FORMAT] ..." and the options, at most 80 columns. out NULL: the usage alone, on
+ * stderr. */
 void plk_verb_help(const PlkVerb *verb, const char *prefix, FILE *out);
 void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out);
 
@@ -132,7 +135,8 @@ int plk_need_descriptor(const char *path);
 
 extern int plk_verbosity;
 
-/* A line on stdout, shown from verbosity `level` on; the newline is added. Results are printed with printf. */
+/* A line on stdout, shown from verbosity `level` on; the newline is added. Results are printed with printf.
+ */
 void plk_say(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "Warning: ..." on stderr unless the verbosity is negative. */
 void plk_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -145,8 +149,9 @@ int plk_cli_param(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /
 /* ---- progress and cancelling ---- */
 
 /*
- * For the operations' progress parameter: a bar on stderr when that is a terminal and more than a second has passed,
- * "DONE/TOTAL" lines on --progress-fd, and cancellation after SIGINT, SIGTERM or SIGHUP (a second one kills).
+ * For the operations' progress parameter: a bar on stderr when that is a terminal and more than a second has
+ * passed, "DONE/TOTAL" lines on --progress-fd, and cancellation after SIGINT, SIGTERM or SIGHUP (a second one
+ * kills).
  */
 const PlkProgress *plk_cli_progress(void);
 void plk_progress_setup(void); /* installs the signal handlers; called once by main() */

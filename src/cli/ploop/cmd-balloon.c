@@ -2,9 +2,9 @@
 /*
  * ploop balloon: giving space back.
  *
- * The original inflates a hidden file inside the mounted filesystem. Here the filesystem's own map of free blocks says
- * what the images need not keep, and the disk is not in use meanwhile. A balloon that an OpenVZ host has left inside is
- * shown, never touched.
+ * The original inflates a hidden file inside the mounted filesystem. Here the filesystem's own map of free
+ * blocks says what the images need not keep, and the disk is not in use meanwhile. A balloon that an OpenVZ
+ * host has left inside is shown, never touched.
  */
 #include <inttypes.h>
 
@@ -136,7 +136,11 @@ static int run_refused(const PlkArgs *args)
     return plk_offline_only("balloon", args->name);
 }
 
-#define SELECTORS {'d', NULL, "DEVICE", NULL}, {'m', NULL, "DIR", NULL}, {'f', NULL, NULL, NULL}
+#define SELECTORS                                                                                            \
+    {'d', NULL, "DEVICE", NULL}, {'m', NULL, "DIR", NULL},                                                   \
+    {                                                                                                        \
+        'f', NULL, NULL, NULL                                                                                \
+    }
 
 static const PlkOption selector_options[] = {SELECTORS, {0}};
 static const PlkOption change_options[] = {SELECTORS, {'s', NULL, "SIZE", NULL}, {0}};
@@ -151,29 +155,37 @@ static const PlkOption discard_options[] = {
 };
 
 static const PlkVerb discard = {
-    "discard", 0, 1, "DiskDescriptor.xml", discard_options, 0, run_discard,
-    "give back what the filesystem does not use, and pack the image",
+    "discard",       0, 1,           "DiskDescriptor.xml",
+    discard_options, 0, run_discard, "give back what the filesystem does not use, and pack the image",
 };
 static const PlkVerb show = {
-    "show", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_show, "show the size of the hidden balloon file",
+    "show",           0, 1,        "DiskDescriptor.xml",
+    selector_options, 0, run_show, "show the size of the hidden balloon file",
 };
 static const PlkVerb status = {
     "status", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_status, "say that nothing is under way",
 };
 static const PlkVerb change = {
-    "change", 0, 1, "DiskDescriptor.xml", change_options, 0, run_refused, "takes the OpenVZ kernel: resize the balloon",
+    "change", 0, 1, "DiskDescriptor.xml", change_options, PLK_VERB_KERNEL, run_refused, "resize the balloon",
 };
 static const PlkVerb clear = {
-    "clear", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_refused, "takes the OpenVZ kernel: clear its state",
+    "clear", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "clear its state",
 };
 static const PlkVerb complete = {
-    "complete", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_refused, "takes the OpenVZ kernel: finish its work",
+    "complete", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "finish its work",
 };
 static const PlkVerb check = {
-    "check", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_refused, "takes the OpenVZ kernel: look at the balloon",
+    "check",
+    0,
+    1,
+    "DiskDescriptor.xml",
+    selector_options,
+    PLK_VERB_KERNEL,
+    run_refused,
+    "look at the balloon",
 };
 static const PlkVerb repair = {
-    "repair", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_refused, "takes the OpenVZ kernel: mend the balloon",
+    "repair", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "mend the balloon",
 };
 
 static const PlkVerb *const sub_verbs[] = {

@@ -325,12 +325,6 @@ static int run_check(const PlkArgs *args)
     return check(&run, &options, plk_arg_given(args, 's'));
 }
 
-static int run_fsck(const PlkArgs *args)
-{
-    plk_warn("'fsck' is the old name of 'check'");
-    return run_check(args);
-}
-
 static const PlkOption options_of_check[] = {
     {'u', "uuid", "UUID", "descriptor: the images up to this snapshot, not to the top"},
     {'f', "force", NULL, "look also into an image that was closed cleanly"},
@@ -362,8 +356,4 @@ const PlkVerb plk_verb_check = {
     run_check,
     "look for damage, and repair it",
     notes,
-};
-
-const PlkVerb plk_verb_fsck = {
-    "fsck", 1, 1, "DELTA|DiskDescriptor.xml", options_of_check, PLK_VERB_HIDDEN, run_fsck, "check", notes,
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop copy: one image to a new file, or the receiving end of a copy that an OpenVZ host sends through a pipe.
+ * ploop copy: one image to a new file, or the receiving end of a copy that an OpenVZ host sends through a
+ * pipe.
  *
- * The stream is records of a 16-byte little-endian header and its data; the last one has no data. A record of 4 bytes
- * asks for a sync, which is answered on the feedback descriptor. Anybody may be at the other end: sizes and places are bounded.
+ * The stream is records of a 16-byte little-endian header and its data; the last one has no data. A record of
+ * 4 bytes asks for a sync, which is answered on the feedback descriptor. Anybody may be at the other end:
+ * sizes and places are bounded.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +65,8 @@ static int read_all(int fd, void *buf, size_t len, PlkError *err)
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0)
-            return plk_fail_errno(err, PLK_ERROR_READ, n ? errno : 0, "the sender is gone before the end of the copy");
+            return plk_fail_errno(err, PLK_ERROR_READ, n ? errno : 0,
+                                  "the sender is gone before the end of the copy");
         have += (size_t)n;
     }
     return 0;
@@ -89,7 +92,8 @@ static int answer_sync(const Receiver *r, PlkError *err)
 {
     if (fdatasync(r->out) < 0)
         return plk_fail_errno(err, PLK_ERROR_SYNC, errno, "cannot sync '%s'", r->name);
-    if (r->feedback >= 0 && write(r->feedback, SYNC_ANSWER, strlen(SYNC_ANSWER)) != (ssize_t)strlen(SYNC_ANSWER))
+    if (r->feedback >= 0 &&
+        write(r->feedback, SYNC_ANSWER, strlen(SYNC_ANSWER)) != (ssize_t)strlen(SYNC_ANSWER))
         return plk_fail_errno(err, PLK_ERROR_WRITE, errno, "cannot answer the sender");
     return 0;
 }
@@ -119,8 +123,8 @@ static int receive_record(Receiver *r, PlkError *err)
         return -1;
     size = plk_le32(head.size);
     at = plk_le64(head.position);
-    if (plk_le32(head.mark) != RECORD_MARK || size > RECORD_MAX || PLK_ADD_OVERFLOW(at, (uint64_t)size, &end) ||
-        end > INT64_MAX)
+    if (plk_le32(head.mark) != RECORD_MARK || size > RECORD_MAX ||
+        PLK_ADD_OVERFLOW(at, (uint64_t)size, &end) || end > INT64_MAX)
         return plk_fail(err, PLK_ERROR_FORMAT, "Stream corrupted");
     if (size == 0)
         return 0;
@@ -214,7 +218,8 @@ static int run(const PlkArgs *args)
         return plk_cli_param("copy needs -s, -d or both");
     if (!source)
         return receive(args);
-    if (!target || plk_arg_given(args, 'o') || plk_arg_given(args, 'F') || (stat(source, &st) == 0 && S_ISBLK(st.st_mode)))
+    if (!target || plk_arg_given(args, 'o') || plk_arg_given(args, 'F') ||
+        (stat(source, &st) == 0 && S_ISBLK(st.st_mode)))
         return plk_offline_only(args->name, "from a device");
     if (plk_is_descriptor(source))
         return plk_cli_param("copy takes one image; use export for the contents of a disk");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop export: a disk's contents as one raw or qcow2 file, or the files inside it as a tar archive. What is at OUT stays
- * until the result is whole and on stable storage.
+ * ploop export: a disk's contents as one raw or qcow2 file, or the files inside it as a tar archive. What is
+ * at OUT stays until the result is whole and on stable storage.
  */
 #include <string.h>
 #include <unistd.h>
@@ -33,7 +33,8 @@ static int export_raw(const ExportJob *job, PlkError *err)
     return plk_publish_commit(&file, err);
 }
 
-/* QEMU does not read chains, so the contents go through a sparse raw file beside OUT; room for both is asked for first. */
+/* QEMU does not read chains, so the contents go through a sparse raw file beside OUT; room for both is asked
+ * for first. */
 static int export_qcow2(const ExportJob *job, PlkError *err)
 {
     PLK_PUBLISH_AUTO PlkPublish file = PLK_PUBLISH_INIT, raw = PLK_PUBLISH_INIT;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop import: a new disk from a raw or qcow2 image, or from a tar archive or directory. The format is what --from or the
- * name says, never what the contents look like: a guest can write those.
+ * ploop import: a new disk from a raw or qcow2 image, or from a tar archive or directory. The format is what
+ * --from or the name says, never what the contents look like: a guest can write those.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,8 @@ static int import_fd(int fd, const char *name, PlkNewDisk *want)
     if (sectors == 0)
         return plk_cli_param("'%s' is empty", name);
     if (want->spec.size_sectors && want->spec.size_sectors < sectors)
-        return plk_cli_param("-s is smaller than '%s', which has %llu sectors", name, (unsigned long long)sectors);
+        return plk_cli_param("-s is smaller than '%s', which has %llu sectors", name,
+                             (unsigned long long)sectors);
     if (!want->spec.size_sectors)
         want->spec.size_sectors = sectors;
     want->fill = fill_from_file;
@@ -134,8 +135,9 @@ static int run(const PlkArgs *args)
     PlkNewDisk want = {.base = args->operands[1], .spec = {.struct_size = sizeof(want.spec)}};
     uint64_t cluster = 0, version = 0;
 
-    if (plk_arg_sectors(args, 's', &want.spec.size_sectors) || plk_arg_uint(args, 'b', UINT32_MAX, &cluster) ||
-        plk_arg_uint(args, 'v', 2, &version) || plk_arg_alloc(args, OPT_ALLOC, &want.spec.alloc_full))
+    if (plk_arg_sectors(args, 's', &want.spec.size_sectors) ||
+        plk_arg_uint(args, 'b', UINT32_MAX, &cluster) || plk_arg_uint(args, 'v', 2, &version) ||
+        plk_arg_alloc(args, OPT_ALLOC, &want.spec.alloc_full))
         return PLK_EXIT_PARAM;
     want.spec.cluster_sectors = (uint32_t)cluster;
     want.spec.version = (int)version;

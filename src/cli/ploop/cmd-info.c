@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop info: how full the filesystem is, or with -s what the disk is like. Takes no lock, so that it also answers
- * while a guest runs. Scripts cut these lines up: layout to the byte.
+ * ploop info: how full the filesystem is, or with -s what the disk is like. Takes no lock, so that it also
+ * answers while a guest runs. Scripts cut these lines up: layout to the byte.
  */
 #include <inttypes.h>
 

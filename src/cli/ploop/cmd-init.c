@@ -116,7 +116,8 @@ static const PlkOption options[] = {
     {'B', NULL, "BYTES", "block size of the filesystem (4096)"},
     {'n', "nolazy", NULL, "initialise the inode tables now"},
     {OPT_POPULATE, "populate", "DIR|TAR", "fill the filesystem from a directory or a tar archive"},
-    {OPT_ALLOC, "alloc", "full|sparse", "real blocks for every cluster, as old OpenVZ tools want them, or holes (default)"},
+    {OPT_ALLOC, "alloc", "full|sparse",
+     "real blocks for every cluster, as old OpenVZ tools want them, or holes (default)"},
     {0},
 };
 

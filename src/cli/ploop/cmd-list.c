@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop list: the kernel's ploop devices, "DEVICE IMAGE" a line. Under an ordinary kernel there are none, and then
- * nothing is printed; under OpenVZ's the devices of its own tools show.
+ * ploop list: the kernel's ploop devices, "DEVICE IMAGE" a line. Under an ordinary kernel there are none, and
+ * then nothing is printed; under OpenVZ's the devices of its own tools show.
  */
 #include <dirent.h>
 #include <limits.h>

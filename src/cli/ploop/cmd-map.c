@@ -86,5 +86,6 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_map = {
-    "map", 1, 1, "DiskDescriptor.xml", options, 0, run, "draw which image holds which part of the disk", notes,
+    "map", 1, 1, "DiskDescriptor.xml", options, 0, run, "draw which image holds which part of the disk",
+    notes,
 };

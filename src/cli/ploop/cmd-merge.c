@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop snapshot-delete, snapshot-merge and merge: fewer images, the same contents of the active state. What is
- * printed beforehand comes from a look without lock; what counts is what the library finds under its own.
+ * ploop snapshot-delete, snapshot-merge and merge: fewer images, the same contents of the active state. What
+ * is printed beforehand comes from a look without lock; what counts is what the library finds under its own.
  */
 #include <string.h>
 
@@ -60,7 +60,9 @@ static void say_deleted(const PlkLook *look, const char *guid, const PlkDeleteRe
         plk_say(0, "ploop snapshot has been successfully merged");
         break;
     case PLK_DELETED_MARKED:
-        plk_say(0, "Warning: Unable to delete snapshot %s as there are %zu references to it; marking it as temporary instead",
+        plk_say(0,
+                "Warning: Unable to delete snapshot %s as there are %zu references to it; marking it as "
+                "temporary instead",
                 guid, result->children);
         plk_say(0, "Storing %s", look->descriptor);
         break;
@@ -224,8 +226,9 @@ static const char *const delete_notes[] = {
 };
 
 const PlkVerb plk_verb_snapshot_delete = {
-    "snapshot-delete", 1, 1, "DiskDescriptor.xml", delete_options, 0, run_delete,
-    "delete a snapshot; the active state stays what it is", delete_notes,
+    "snapshot-delete", 1, 1,          "DiskDescriptor.xml",
+    delete_options,    0, run_delete, "delete a snapshot; the active state stays what it is",
+    delete_notes,
 };
 
 static const PlkOption snapshot_merge_options[] = {
@@ -237,7 +240,13 @@ static const PlkOption snapshot_merge_options[] = {
 };
 
 const PlkVerb plk_verb_snapshot_merge = {
-    "snapshot-merge", 1, 1, "DiskDescriptor.xml", snapshot_merge_options, 0, run_snapshot_merge,
+    "snapshot-merge",
+    1,
+    1,
+    "DiskDescriptor.xml",
+    snapshot_merge_options,
+    0,
+    run_snapshot_merge,
     "merge a snapshot into its parent, or a range of them",
 };
 
@@ -255,5 +264,6 @@ static const char *const merge_notes[] = {
 };
 
 const PlkVerb plk_verb_merge = {
-    "merge", 0, -1, "TOP... BASE", merge_options, 0, run_merge, "merge bare images, listed from the top, into the last one", merge_notes,
+    "merge",     0, -1, "TOP... BASE", merge_options, 0, run_merge, "merge bare images without a descriptor",
+    merge_notes,
 };

@@ -45,7 +45,8 @@ static int replace(const PlkArgs *args, PlkReplaceSpec *spec)
     if (plk_image_replace(path, plk_root, spec, &err) < 0)
         return plk_cli_fail(&err);
     plk_say(0, "Storing %s.tmp", look.descriptor);
-    plk_say(0, "Replacing %s with %s (offline, level %d)", replaced_path(&look, spec), spec->new_file, spec->level);
+    plk_say(0, "Replacing %s with %s (offline, level %d)", replaced_path(&look, spec), spec->new_file,
+            spec->level);
     return PLK_EXIT_OK;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop restore-descriptor: a DiskDescriptor.xml for an image that lost its own. Stock libvirt calls this after an upload,
- * has deleted the old descriptor by then and reports success whatever happens here: so it waits for nothing and
- * describes the one image it is given. Deltas that lie around are only warned of.
+ * ploop restore-descriptor: a DiskDescriptor.xml for an image that lost its own. Stock libvirt calls this
+ * after an upload, has deleted the old descriptor by then and reports success whatever happens here: so it
+ * waits for nothing and describes the one image it is given. Deltas that lie around are only warned of.
  */
 #include <string.h>
 
@@ -31,9 +31,10 @@ static int run(const PlkArgs *args)
     plk_say(0, "Adding snapshot %s", PLK_GUID_TOP.text);
     plk_say(0, "Storing %s%sDiskDescriptor.xml", dir, len && dir[len - 1] == '/' ? "" : "/");
     if (orphans)
-        plk_warn("%s: %u snapshot image%s not described by the new descriptor; their data is kept but not part of "
-                 "the disk. 'ploop rescue' can put the chain together again",
-                 dir, orphans, orphans == 1 ? " is" : "s are");
+        plk_warn(
+            "%s: %u snapshot image%s not described by the new descriptor; their data is kept but not part of "
+            "the disk. 'ploop rescue' can put the chain together again",
+            dir, orphans, orphans == 1 ? " is" : "s are");
     return PLK_EXIT_OK;
 }
 

@@ -2,8 +2,8 @@
 /*
  * ploop resize (disk and filesystem) and ploop grow (the disk alone).
  *
- * resize to a size at or below the disk's keeps the device: only the filesystem shrinks. Stock libvirt relies on
- * that without knowing; --shrink-device is the way to cut the disk.
+ * resize to a size at or below the disk's keeps the device: only the filesystem shrinks. Stock libvirt relies
+ * on that without knowing; --shrink-device is the way to cut the disk.
  */
 #include <string.h>
 
@@ -101,8 +101,9 @@ static const char *const resize_notes[] = {
 };
 
 const PlkVerb plk_verb_resize = {
-    "resize", 1, 1, "DiskDescriptor.xml", resize_options, 0, run_resize,
-    "resize the filesystem, and the disk where it must grow", resize_notes,
+    "resize",       1, 1,          "DiskDescriptor.xml",
+    resize_options, 0, run_resize, "resize the filesystem, and the disk where it must grow",
+    resize_notes,
 };
 
 static const PlkOption grow_options[] = {
@@ -118,6 +119,7 @@ static const char *const grow_notes[] = {
 };
 
 const PlkVerb plk_verb_grow = {
-    "grow", 0, 1, "DELTA|DiskDescriptor.xml", grow_options, 0, run_grow,
-    "grow the disk alone, not the filesystem in it", grow_notes,
+    "grow",       0, 1,        "DELTA|DiskDescriptor.xml",
+    grow_options, 0, run_grow, "grow the disk alone, not the filesystem in it",
+    grow_notes,
 };

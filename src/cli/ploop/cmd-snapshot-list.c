@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop snapshot-list. Layout to the byte, since scripts cut it up, and stock libvirt asks it two things before it lets anybody
- * upload into a volume: the exit code must be non-zero while somebody writes to the disk (23 here), and the text
- * "root.hds." somewhere in the output means that there are snapshots. Where the deltas have other names, the header says that text,
- * never a row, so that what follows the header stays parseable.
+ * ploop snapshot-list. Layout to the byte, since scripts cut it up, and stock libvirt asks it two things
+ * before it lets anybody upload into a volume: the exit code must be non-zero while somebody writes to the
+ * disk (23 here), and the text "root.hds." somewhere in the output means that there are snapshots. Where the
+ * deltas have other names, the header says that text, never a row, so that what follows the header stays
+ * parseable.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -77,7 +77,13 @@ static const PlkOption snapshot_options[] = {
 };
 
 const PlkVerb plk_verb_snapshot = {
-    "snapshot", 1, 1, "DiskDescriptor.xml", snapshot_options, 0, run_snapshot,
+    "snapshot",
+    1,
+    1,
+    "DiskDescriptor.xml",
+    snapshot_options,
+    0,
+    run_snapshot,
     "freeze the present state and go on in a new image",
 };
 
@@ -93,6 +99,6 @@ static const char *const switch_notes[] = {
 };
 
 const PlkVerb plk_verb_snapshot_switch = {
-    "snapshot-switch", 1, 1, "DiskDescriptor.xml", switch_options, 0, run_switch,
-    "go back to a snapshot", switch_notes,
+    "snapshot-switch", 1, 1, "DiskDescriptor.xml", switch_options, 0, run_switch, "go back to a snapshot",
+    switch_notes,
 };

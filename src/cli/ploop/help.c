@@ -40,26 +40,22 @@ static void print_usage(const PlkVerb *verb, const char *prefix, FILE *out)
     fputc('\n', out);
 }
 
-/* Text in the right-hand column, broken between words. */
-static void put_text(FILE *out, const char *text)
+/* Words from `column` on, continued at `indent` on the next line. */
+static void put_text(FILE *out, const char *text, size_t column, size_t indent)
 {
-    size_t column = TEXT_COLUMN;
+    bool first = true;
 
     while (*text) {
         size_t len = strcspn(text, " ");
 
-        if (column + len > LINE_WIDTH) {
-            fprintf(out, "\n%*s", TEXT_COLUMN, "");
-            column = TEXT_COLUMN;
+        if (column + !first + len > LINE_WIDTH) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            first = true;
         }
-        fprintf(out, "%.*s", (int)len, text);
-        column += len + 1;
-        text += len;
-        if (*text == ' ') {
-            text++;
-            if (column < LINE_WIDTH)
-                fputc(' ', out);
-        }
+        column += (size_t)fprintf(out, "%s%.*s", first ? "" : " ", (int)len, text);
+        first = false;
+        text += len + (text[len] == ' ');
     }
     fputc('\n', out);
 }
@@ -69,7 +65,7 @@ static void put_entry(FILE *out, const char *left, const char *text)
     fprintf(out, "  %-*s", TEXT_COLUMN - 2, left);
     if (strlen(left) > TEXT_COLUMN - 3) /* no blank left between the two */
         fprintf(out, "\n%*s", TEXT_COLUMN, "");
-    put_text(out, text);
+    put_text(out, text, TEXT_COLUMN, TEXT_COLUMN);
 }
 
 static void print_option(const PlkOption *o, FILE *out)
@@ -92,7 +88,10 @@ void plk_verb_help(const PlkVerb *verb, const char *prefix, FILE *out)
     print_usage(verb, prefix, out ? out : stderr);
     if (!out)
         return;
-    fprintf(out, "%s %s: %s.\n\n", prefix, verb->name, verb->help);
+    if (verb->flags & PLK_VERB_KERNEL)
+        fputs("This takes the OpenVZ kernel and is refused: ", out);
+    put_text(out, verb->help, verb->flags & PLK_VERB_KERNEL ? 45 : 0, 0);
+    fputc('\n', out);
     for (const PlkOption *o = verb->options; o && o->id; o++)
         if (o->help)
             print_option(o, out);
@@ -103,14 +102,27 @@ void plk_verb_help(const PlkVerb *verb, const char *prefix, FILE *out)
         fprintf(out, "%s\n", *note);
 }
 
+/* Named for the sake of those who look for them, without a line each. */
+static void print_kernel_verbs(const PlkVerb *const *verbs, FILE *out)
+{
+    size_t column = (size_t)fprintf(out, "\nRefused, since they take the OpenVZ kernel:");
+
+    for (; *verbs; verbs++)
+        if ((*verbs)->flags & PLK_VERB_KERNEL)
+            put_word(out, (*verbs)->name, 1, &column);
+    fputc('\n', out);
+}
+
 void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out)
 {
     bool top = strcmp(prefix, "ploop") == 0;
 
-    fprintf(out, "Usage: %s %sCOMMAND [ARGUMENT...]\n\n", prefix, top ? "[-vN] [--root DIR] [--progress-fd FD] " : "");
-    for (; *verbs; verbs++)
-        if (!((*verbs)->flags & PLK_VERB_HIDDEN))
-            put_entry(out, (*verbs)->name, (*verbs)->help);
+    fprintf(out, "Usage: %s %sCOMMAND [ARGUMENT...]\n\n", prefix,
+            top ? "[-vN] [--root DIR] [--progress-fd FD] " : "");
+    for (const PlkVerb *const *v = verbs; *v; v++)
+        if (!((*v)->flags & PLK_VERB_KERNEL))
+            put_entry(out, (*v)->name, (*v)->help);
+    print_kernel_verbs(verbs, out);
     fprintf(out, "\n'%s COMMAND --help' tells about one of them.\n", prefix);
     if (!top)
         return;

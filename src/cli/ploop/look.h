@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Looking at a disk before and after an operation, without a lock: which images it has, for the lines that tell what
- * is being done. Nothing decides on what it finds here; the library looks again under its locks.
+ * Looking at a disk before and after an operation, without a lock: which images it has, for the lines that
+ * tell what is being done. Nothing decides on what it finds here; the library looks again under its locks.
  */
 #pragma once
 
@@ -28,7 +28,8 @@ const PlkSnapshot *plk_look_parent(const PlkLook *look, const PlkSnapshot *of);
 /* Level 0 is the base of the active chain. */
 const PlkSnapshot *plk_look_level(const PlkLook *look, uint64_t level);
 
-/* Read-only. Unlocked for a mere look, which a writer does not keep out; locked where the contents are copied. */
+/* Read-only. Unlocked for a mere look, which a writer does not keep out; locked where the contents are
+ * copied. */
 int plk_cli_open(const char *path, bool locked, PlkDisk **ret, PlkError *err);
 
 /* "Opening delta PATH" for the active image, where there is one. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * `ploop`: the drop-in for the original command, without its kernel module. What is not about one verb happens here:
- * the options in front of the verb, sane standard streams, and the last word on whether the output got out.
+ * `ploop`: the drop-in for the original command, without its kernel module. What is not about one verb
+ * happens here: the options in front of the verb, sane standard streams, and the last word on whether the
+ * output got out.
  */
 #include "cli.h"
 

@@ -85,7 +85,8 @@ static int take_all(PlkDisk *disk, PlkPicture *p, const PlkProgress *progress, P
     return rc;
 }
 
-int plk_picture_take(PlkDisk *disk, unsigned width, const PlkProgress *progress, PlkPicture *ret, PlkError *err)
+int plk_picture_take(PlkDisk *disk, unsigned width, const PlkProgress *progress, PlkPicture *ret,
+                     PlkError *err)
 {
     uint64_t size = plk_disk_size(disk);
     PlkPicture p = {.width = width};
@@ -199,8 +200,9 @@ static void draw_legend_line(const PlkPicture *p, int owner, const char *text, u
 {
     char size[32];
 
-    fprintf(out, "<rect x=\"0\" y=\"%u\" width=\"12\" height=\"12\" fill=\"%s\"/>\n<text x=\"20\" y=\"%u\">%s  ", y,
-            svg_colour(owner), y + 11, plk_human_size(p->bytes[tally_index(p, owner)], size, sizeof(size)));
+    fprintf(
+        out, "<rect x=\"0\" y=\"%u\" width=\"12\" height=\"12\" fill=\"%s\"/>\n<text x=\"20\" y=\"%u\">%s  ",
+        y, svg_colour(owner), y + 11, plk_human_size(p->bytes[tally_index(p, owner)], size, sizeof(size)));
     put_xml(out, text);
     fputs("</text>\n", out);
 }
@@ -213,8 +215,8 @@ static void draw_cells(const PlkPicture *p, FILE *out)
 
         for (n = 1; i + n < p->cells && column + n < p->width && p->owner[i + n] == p->owner[i];)
             n++;
-        fprintf(out, "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%d\" fill=\"%s\"/>\n", column * SVG_CELL,
-                i / p->width * SVG_CELL, n * SVG_CELL, SVG_CELL, svg_colour(p->owner[i]));
+        fprintf(out, "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%d\" fill=\"%s\"/>\n",
+                column * SVG_CELL, i / p->width * SVG_CELL, n * SVG_CELL, SVG_CELL, svg_colour(p->owner[i]));
     }
 }
 

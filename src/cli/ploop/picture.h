@@ -16,11 +16,12 @@ typedef struct PlkPicture {
     uint64_t cell; /* bytes, whole clusters */
     size_t cells;  /* the last row may be short */
     unsigned levels;
-    int *owner;    /* one per cell */
+    int *owner;      /* one per cell */
     uint64_t *bytes; /* by level: what it holds of the active state, then zero, then unallocated */
 } PlkPicture;
 
-int plk_picture_take(PlkDisk *disk, unsigned width, const PlkProgress *progress, PlkPicture *ret, PlkError *err);
+int plk_picture_take(PlkDisk *disk, unsigned width, const PlkProgress *progress, PlkPicture *ret,
+                     PlkError *err);
 void plk_picture_clear(PlkPicture *p);
 
 void plk_picture_draw_text(const PlkPicture *p, PlkDisk *disk, bool colours);

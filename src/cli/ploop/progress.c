@@ -2,11 +2,12 @@
 /*
  * How far a long operation is, and stopping it.
  *
- * The bar lives on one line of stderr and only on a terminal: what is piped or logged stays clean. It appears after a
- * second, so that short commands never flicker. --progress-fd gives programs "DONE/TOTAL" lines in bytes instead.
+ * The bar lives on one line of stderr and only on a terminal: what is piped or logged stays clean. It appears
+ * after a second, so that short commands never flicker. --progress-fd gives programs "DONE/TOTAL" lines in
+ * bytes instead.
  *
- * A signal only sets a flag: the operation sees it at its next step where nothing is half-made. The handler resets itself,
- * so a second signal ends the process at once, which every operation survives like a crash.
+ * A signal only sets a flag: the operation sees it at its next step where nothing is half-made. The handler
+ * resets itself, so a second signal ends the process at once, which every operation survives like a crash.
  */
 #include "cli.h"
 
@@ -48,7 +49,8 @@ void plk_progress_setup(void)
     for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
         if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) /* nohup stays nohup */
             sigaction(signals[i], &action, NULL);
-    /* A reader that goes away (`ploop ... | head`) must not kill an operation half-way; main() reports the failed write. */
+    /* A reader that goes away (`ploop ... | head`) must not kill an operation half-way; main() reports the
+     * failed write. */
     signal(SIGPIPE, SIG_IGN);
     begin_time = now();
 }

@@ -21,4 +21,7 @@ int plk_publish_commit(PlkPublish *p, PlkError *err);
 /* Removes the unfinished file; harmless after a commit. */
 void plk_publish_end(PlkPublish *p);
 #define PLK_PUBLISH_AUTO __attribute__((cleanup(plk_publish_end)))
-#define PLK_PUBLISH_INIT {.fd = -1}
+#define PLK_PUBLISH_INIT                                                                                     \
+    {                                                                                                        \
+        .fd = -1                                                                                             \
+    }

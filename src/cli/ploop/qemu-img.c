@@ -68,10 +68,12 @@ int plk_qcow2_check(int fd, const char *name, uint64_t *ret_size, PlkError *err)
     if (n < (ssize_t)sizeof(h) || be32toh(h.magic) != QCOW2_MAGIC || version < 2 || version > 3)
         return plk_fail(err, PLK_ERROR_FORMAT, "'%s' is no qcow2 image", name);
     if (h.backing_offset != 0)
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED,
-                        "'%s' has a backing file, which is not followed; 'qemu-img convert' makes it stand alone", name);
+        return plk_fail(
+            err, PLK_ERROR_UNSUPPORTED,
+            "'%s' has a backing file, which is not followed; 'qemu-img convert' makes it stand alone", name);
     if (version == 3 && be64toh(h.incompatible) & QCOW2_EXTERNAL_DATA)
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "'%s' keeps its data in another file, which is not followed", name);
+        return plk_fail(err, PLK_ERROR_UNSUPPORTED,
+                        "'%s' keeps its data in another file, which is not followed", name);
     *ret_size = be64toh(h.size);
     return 0;
 }

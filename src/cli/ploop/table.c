@@ -10,7 +10,8 @@ static size_t find_column(const PlkTable *table, const char *name, size_t len)
 {
     size_t i = 0;
 
-    while (i < table->n_columns && (strlen(table->columns[i].name) != len || memcmp(table->columns[i].name, name, len) != 0))
+    while (i < table->n_columns &&
+           (strlen(table->columns[i].name) != len || memcmp(table->columns[i].name, name, len) != 0))
         i++;
     return i;
 }

@@ -2,8 +2,9 @@
 /*
  * Moving bytes between a disk and plain files; see the header.
  *
- * Reading a disk goes round plk_disk_read(): each run of data is copied from the image that owns it, file to file, at the
- * place plk_disk_status() names. The caller holds the disk open with its locks, so nobody moves a cluster meanwhile.
+ * Reading a disk goes round plk_disk_read(): each run of data is copied from the image that owns it, file to
+ * file, at the place plk_disk_status() names. The caller holds the disk open with its locks, so nobody moves
+ * a cluster meanwhile.
  */
 #include "transfer.h"
 
@@ -19,7 +20,7 @@
 #include "base/error.h"
 #include "base/math.h"
 
-#define STEP (8u << 20)   /* bytes between two looks at the cancel flag */
+#define STEP (8u << 20) /* bytes between two looks at the cancel flag */
 #define BUFFER (1u << 20)
 #define MAX_LEVELS 128
 
@@ -57,8 +58,8 @@ static int copy_through(Ends *e, uint64_t from, uint64_t to, uint64_t len, PlkEr
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return plk_fail_errno(err, PLK_ERROR_READ, got ? errno : EIO, "cannot read '%s' at %llu", e->in_name,
-                                  (unsigned long long)from);
+            return plk_fail_errno(err, PLK_ERROR_READ, got ? errno : EIO, "cannot read '%s' at %llu",
+                                  e->in_name, (unsigned long long)from);
         while (put < got) {
             ssize_t n = pwrite(e->out, e->buf + put, (size_t)(got - put), (off_t)to + put);
 
@@ -73,7 +74,8 @@ static int copy_through(Ends *e, uint64_t from, uint64_t to, uint64_t len, PlkEr
     return 0;
 }
 
-/* At most STEP bytes. The kernel may refuse any pair of filesystems, or come up short; then we do the rest. */
+/* At most STEP bytes. The kernel may refuse any pair of filesystems, or come up short; then we do the rest.
+ */
 static int copy_step(Ends *e, uint64_t from, uint64_t to, uint64_t len, PlkError *err)
 {
     off_t in_at = (off_t)from, out_at = (off_t)to;
@@ -139,7 +141,8 @@ static void sources_close(Sources *s)
             close(s->fd[i]);
 }
 
-static int copy_extent(Sources *s, PlkDisk *disk, Ends *e, uint64_t at, const PlkExtent *x, Tally *t, PlkError *err)
+static int copy_extent(Sources *s, PlkDisk *disk, Ends *e, uint64_t at, const PlkExtent *x, Tally *t,
+                       PlkError *err)
 {
     if (x->kind != PLK_EXTENT_DATA)
         return tally(t, x->length, err);
@@ -196,7 +199,8 @@ static int file_length(int fd, const char *name, uint64_t *ret, PlkError *err)
     return 0;
 }
 
-/* The next run of data at or behind `at`: *ret_from == total when there is none. All is data where holes cannot be seen. */
+/* The next run of data at or behind `at`: *ret_from == total when there is none. All is data where holes
+ * cannot be seen. */
 static void next_data(int fd, uint64_t at, uint64_t total, uint64_t *ret_from, uint64_t *ret_to)
 {
     off_t from = lseek(fd, (off_t)at, SEEK_DATA), to;
@@ -232,7 +236,8 @@ int plk_file_to_file(int in, const char *in_name, int out, const char *out_name,
 }
 
 /* One piece of at most BUFFER bytes at a multiple of BUFFER. */
-static int import_piece(int fd, const char *name, PlkDisk *disk, char *buf, uint64_t at, size_t len, PlkError *err)
+static int import_piece(int fd, const char *name, PlkDisk *disk, char *buf, uint64_t at, size_t len,
+                        PlkError *err)
 {
     size_t have = 0;
     int rc;
@@ -255,7 +260,8 @@ static int import_piece(int fd, const char *name, PlkDisk *disk, char *buf, uint
     return rc < 0 ? -1 : 0;
 }
 
-static int import_run(int fd, const char *name, PlkDisk *disk, uint64_t from, uint64_t to, Tally *t, PlkError *err)
+static int import_run(int fd, const char *name, PlkDisk *disk, uint64_t from, uint64_t to, Tally *t,
+                      PlkError *err)
 {
     PLK_FREE char *buf = plk_malloc(BUFFER);
     /* Whole clusters where possible: a piece of zeros must not be cut off from the data beside it. */
