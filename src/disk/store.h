@@ -8,8 +8,9 @@
  *                                          \-> abort
  *
  * begin() writes the future descriptor as NAME.tmp, durable, so that a crash leaves both; commit() renames it
- * over NAME and syncs the directory: that instant is the operation. Only after it may files be unlinked. commit()
- * also writes the geometry note into NAME.lck, which outlives a wipe of the volume.
+ * over NAME and syncs the directory: that instant is the operation. Only after it may files be unlinked, and only
+ * before it may new files be taken back: undo code asks `committed`. commit() also writes the geometry note into
+ * NAME.lck, which outlives a wipe of the volume.
  */
 #pragma once
 
@@ -22,33 +23,64 @@ typedef struct PlkStore {
     char *fs_word;       /* what the geometry note says is inside; kept from the old note unless set */
     PlkDescriptor desc;  /* as loaded */
     bool loaded;
+    bool is_new;         /* there is no descriptor yet: commit() must not replace one */
     PlkIo *lock;         /* held */
     bool begun;
+    bool committed;      /* a commit() has replaced the descriptor, even if it failed to sync it then */
 } PlkStore;
 
 /* path: the descriptor or its directory. DESCRIPTOR error if it is not there. Reads nothing. */
 int plk_store_open(const char *path, const char *root, PlkStore **ret, PlkError *err);
+/* The same in an open directory, which is taken over on success; the descriptor need not exist. */
+int plk_store_open_dir(PlkDir *dir, const char *name, PlkStore **ret, PlkError *err);
 void plk_store_close(PlkStore *store); /* aborts what was begun; NULL is fine */
 static inline void plk_store_closep(PlkStore **store)
 {
     plk_store_close(*store);
 }
 int plk_store_load(PlkStore *store, PlkError *err);
+/* Also rolls back a version conversion that was cut short. */
 int plk_store_lock(PlkStore *store, PlkError *err);
+/* The lock alone, for a descriptor that is not there yet: nothing is loaded. */
+int plk_store_lock_only(PlkStore *store, PlkError *err);
+void plk_store_unlock(PlkStore *store);
+/* plk_store_open() and plk_store_lock(). */
+int plk_store_open_locked(const char *path, const char *root, PlkStore **ret, PlkError *err);
 
 int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err);
 /* future becomes store->desc (moved; *future is zeroed). begin() is done first if it was not. */
 int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err);
 void plk_store_abort(PlkStore *store);
 
-/* Opens the chain of a state (NULL = the active one). The store outlives the disk. */
+/* Opens the chain of a state (NULL = the active one). The store outlives the disk, whose `store` it becomes. */
 int plk_store_open_state(PlkStore *store, const PlkGuid *guid, const PlkDiskOptions *options, PlkDisk **ret,
                          PlkError *err);
 /* Any image of the descriptor, locked: exclusively with PLK_IMAGE_WRITE in flags. */
 int plk_store_open_image(PlkStore *store, int image_index, unsigned flags, PlkImage **ret, PlkError *err);
+/*
+ * Nobody uses the image now, and it is closed: what a crash left open is checked, cut to its used length and marked
+ * closed. LOCKED if somebody has it.
+ */
+int plk_store_settle(PlkStore *store, int image_index, PlkError *err);
+/* Only a base can be raw: deltas above one say "Plain" too, but are ploop images. */
+bool plk_store_is_raw(const PlkDescriptor *desc, int image_index);
 
-/* "root.hds.{guid}": a name for a new delta, after the first image's path, as ploop chooses it. malloc'd. */
+/* "root.hds.{guid}": a name for a new delta, after the first image's path, as ploop chooses it; NULL = a random one.
+ * malloc'd. */
 char *plk_store_delta_name(PlkStore *store, const PlkGuid *guid);
 /* Creates, syncs and names an empty delta like `below`, of size_sectors. Directory not synced yet. */
 int plk_store_create_delta(PlkStore *store, const char *file, const PlkImage *below, uint64_t size_sectors,
                            bool alloc_full, PlkError *err);
+/* The same without a name: an open, exclusively locked image, gone when closed unless linked to one. */
+int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t size_sectors, bool alloc_full,
+                             PlkImage **ret, PlkError *err);
+/*
+ * How the descriptor names the file at `path` (of this process): relative if it is beneath the descriptor's
+ * directory, else absolute. malloc'd.
+ */
+int plk_store_file_entry(PlkStore *store, const char *path, char **ret, PlkError *err);
+/* The canonical absolute path of a file that need not exist: its directory with links resolved. malloc'd. */
+int plk_file_locate(const char *path, char **ret, PlkError *err);
+
+/* LOCKED naming who is in the way, or LOCK_CALL. Returns -1. neg_errno is what plk_io_lock() said. */
+int plk_fail_locked(PlkError *err, PlkIo *io, int neg_errno);

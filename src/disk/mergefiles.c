@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Merging bare image files: the caller is the descriptor. Inputs stay. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/math.h"
+#include "disk/fold.h"
+#include "disk/operation.h"
+
+/* The directory of an absolute path, from which every file of the system may be named. */
+static int open_dir_of(const char *path, PlkDir **ret, PlkError *err)
+{
+    PLK_FREE char *where = plk_printf("%.*s", (int)PLK_MAX(strrchr(path, '/') - path, 1), path);
+    int r = where ? plk_dir_open_fs(where, "/", ret) : -ENOMEM;
+
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open the directory of '%s'", path) : 0;
+}
+
+static int open_sources(PlkDir *dir, char *const *paths, size_t n, bool last_is_raw, PlkImage **images, PlkError *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned flags = PLK_IMAGE_REFUSE_DIRTY;
+        uint32_t cluster = i ? images[0]->header.cluster_sectors : 0;
+
+        if (i == n - 1 && last_is_raw)
+            flags |= PLK_IMAGE_IS_RAW;
+        if ((flags & PLK_IMAGE_IS_RAW) && !cluster)
+            cluster = PLK_CLUSTER_SECTORS_DEFAULT;
+        if (plk_chain_open_image(dir, paths[i], flags, false, cluster, &images[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int fold_into_last(PlkDir *dir, PlkImage **images, size_t n, const char *base, bool base_is_raw,
+                          const PlkProgress *progress, PlkError *err)
+{
+    unsigned flags = PLK_IMAGE_WRITE | (base_is_raw ? PLK_IMAGE_IS_RAW : 0);
+    PlkImage *target;
+    int r;
+
+    if (plk_chain_open_image(dir, base, flags, false, images[0]->header.cluster_sectors, &target, err) < 0)
+        return -1;
+    /* Whether something lies below the last file is not known here, so zeros are written out. */
+    r = plk_images_fold(images, n, target, 0, progress, err);
+    if (plk_image_close(target, r < 0 ? NULL : err) < 0)
+        r = -1;
+    return r;
+}
+
+static int fold_into_new(PlkImage **images, size_t n, const char *path, const PlkProgress *progress, PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
+    PlkImage *target;
+    int r, linked;
+
+    if (open_dir_of(path, &dir, err) < 0)
+        return -1;
+    if (plk_dir_exists(dir, path) != 0)
+        return plk_fail(err, PLK_ERROR_EXISTS, "cannot merge into new image '%s': File exists", path);
+    if (plk_store_open_dir(dir, "none.xml", &store, err) < 0)
+        return -1;
+    dir = NULL;
+    if (plk_store_create_unnamed(store, images[0], images[0]->header.size_sectors, false, &target, err) < 0)
+        return -1;
+    r = plk_images_fold(images, n, target, PLK_FOLD_FRESH, progress, err);
+    linked = r < 0 ? r : plk_dir_link(store->dir, target->io, path);
+    if (r == 0 && linked < 0)
+        r = plk_fail_io(err, linked == -EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_CREATE, linked,
+                        "cannot create image '%s'", path);
+    if (plk_image_close(target, r < 0 ? NULL : err) < 0)
+        r = -1;
+    if (r == 0 && plk_dir_sync(store->dir) < 0)
+        r = plk_fail(err, PLK_ERROR_SYNC, "cannot sync the directory of '%s'", path);
+    if (r < 0 && linked == 0)
+        plk_dir_unlink(store->dir, path);
+    return r;
+}
+
+static int merge_located(char *const *paths, size_t n, bool base_is_raw, const char *new_path,
+                         const PlkProgress *progress, PlkError *err)
+{
+    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
+    size_t n_sources = new_path ? n : n - 1;
+    PLK_FREE PlkImage **images = plk_calloc(n, sizeof *images);
+    int r;
+
+    if (!images)
+        return plk_fail_nomem(err);
+    if (open_dir_of(paths[n - 1], &dir, err) < 0)
+        return -1;
+    r = open_sources(dir, paths, n_sources, base_is_raw && new_path, images, err);
+    if (r == 0)
+        r = new_path ? fold_into_new(images, n, new_path, progress, err)
+                     : fold_into_last(dir, images, n_sources, paths[n - 1], base_is_raw, progress, err);
+    for (size_t i = 0; i < n; i++)
+        plk_image_drop(images[i]);
+    return r;
+}
+
+int plk_merge_files(const char *const *top_to_base, size_t n, bool base_is_raw, const char *new_file,
+                    const PlkProgress *progress, PlkError *err)
+{
+    PLK_FREE char *new_path = NULL;
+    char *paths[PLK_CHAIN_SLOTS] = {0};
+    int r = 0;
+
+    if (n < 2 || n > PLK_CHAIN_SLOTS)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "cannot merge %zu images: 2 to %d are needed", n, PLK_CHAIN_SLOTS);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = plk_file_locate(top_to_base[i], &paths[i], err);
+    if (r == 0 && new_file)
+        r = plk_file_locate(new_file, &new_path, err);
+    if (r == 0)
+        r = merge_located(paths, n, base_is_raw, new_path, progress, err);
+    for (size_t i = 0; i < n; i++)
+        free(paths[i]);
+    return r;
+}
