@@ -155,38 +155,45 @@ static const PlkOption discard_options[] = {
 };
 
 static const PlkVerb discard = {
-    "discard",       0, 1,           "DiskDescriptor.xml",
-    discard_options, 0, run_discard, "give back what the filesystem does not use, and pack the image",
+    .name = "discard",
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = discard_options,
+    .run = run_discard,
+    .help = "give back what the filesystem does not use, and pack the image",
 };
 static const PlkVerb show = {
-    "show",           0, 1,        "DiskDescriptor.xml",
-    selector_options, 0, run_show, "show the size of the hidden balloon file",
+    .name = "show",
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = selector_options,
+    .run = run_show,
+    .help = "show the size of the hidden balloon file",
 };
 static const PlkVerb status = {
-    "status", 0, 1, "DiskDescriptor.xml", selector_options, 0, run_status, "say that nothing is under way",
+    .name = "status",
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = selector_options,
+    .run = run_status,
+    .help = "say that nothing is under way",
 };
-static const PlkVerb change = {
-    "change", 0, 1, "DiskDescriptor.xml", change_options, PLK_VERB_KERNEL, run_refused, "resize the balloon",
-};
-static const PlkVerb clear = {
-    "clear", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "clear its state",
-};
-static const PlkVerb complete = {
-    "complete", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "finish its work",
-};
-static const PlkVerb check = {
-    "check",
-    0,
-    1,
-    "DiskDescriptor.xml",
-    selector_options,
-    PLK_VERB_KERNEL,
-    run_refused,
-    "look at the balloon",
-};
-static const PlkVerb repair = {
-    "repair", 0, 1, "DiskDescriptor.xml", selector_options, PLK_VERB_KERNEL, run_refused, "mend the balloon",
-};
+#define KERNEL_VERB(id, option_list, text)                                                                   \
+    static const PlkVerb id = {                                                                              \
+        .name = #id,                                                                                         \
+        .max = 1,                                                                                            \
+        .operands = "DiskDescriptor.xml",                                                                    \
+        .options = option_list,                                                                              \
+        .flags = PLK_VERB_KERNEL,                                                                            \
+        .run = run_refused,                                                                                  \
+        .help = text,                                                                                        \
+    }
+
+KERNEL_VERB(change, change_options, "resize the balloon");
+KERNEL_VERB(clear, selector_options, "clear the kernel's state");
+KERNEL_VERB(complete, selector_options, "finish the kernel's work");
+KERNEL_VERB(check, selector_options, "look at the balloon's blocks");
+KERNEL_VERB(repair, selector_options, "mend the balloon");
 
 static const PlkVerb *const sub_verbs[] = {
     &discard, &show, &status, &change, &clear, &complete, &check, &repair, NULL,

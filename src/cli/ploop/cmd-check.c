@@ -347,13 +347,12 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_check = {
-    "check",
-    1,
-    1,
-    "DELTA|DiskDescriptor.xml",
-    options_of_check,
-    0,
-    run_check,
-    "look for damage, and repair it",
-    notes,
+    .name = "check",
+    .min = 1,
+    .max = 1,
+    .operands = "DELTA|DiskDescriptor.xml",
+    .options = options_of_check,
+    .run = run_check,
+    .help = "look for damage, and repair it",
+    .notes = notes,
 };

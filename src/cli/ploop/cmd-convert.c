@@ -70,6 +70,12 @@ static const PlkOption options[] = {
 static const char *const notes[] = {"Exactly one of -f and -v.", NULL};
 
 const PlkVerb plk_verb_convert = {
-    "convert", 1, 1, "DiskDescriptor.xml", options, 0, run, "change the format or the version of the images",
-    notes,
+    .name = "convert",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = options,
+    .run = run,
+    .help = "change the format or the version of the images",
+    .notes = notes,
 };

@@ -243,5 +243,9 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_copy = {
-    "copy", 0, 0, NULL, options, 0, run, "copy an image, or receive one from a pipe", notes,
+    .name = "copy",
+    .options = options,
+    .run = run,
+    .help = "copy an image, or receive one from a pipe",
+    .notes = notes,
 };

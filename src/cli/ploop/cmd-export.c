@@ -113,5 +113,12 @@ static const PlkOption options[] = {
 static const char *const notes[] = {"OUT - sends a tar archive to standard output.", NULL};
 
 const PlkVerb plk_verb_export = {
-    "export", 2, 2, "DiskDescriptor.xml OUT", options, 0, run, "write a disk's contents to a file", notes,
+    .name = "export",
+    .min = 2,
+    .max = 2,
+    .operands = "DiskDescriptor.xml OUT",
+    .options = options,
+    .run = run,
+    .help = "write a disk's contents to a file",
+    .notes = notes,
 };

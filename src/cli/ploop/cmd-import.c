@@ -165,5 +165,12 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_import = {
-    "import", 2, 2, "IN DELTA", options, 0, run, "make a disk from another format", notes,
+    .name = "import",
+    .min = 2,
+    .max = 2,
+    .operands = "IN DELTA",
+    .options = options,
+    .run = run,
+    .help = "make a disk from another format",
+    .notes = notes,
 };

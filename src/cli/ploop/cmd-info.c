@@ -134,5 +134,11 @@ static const PlkOption options[] = {
 };
 
 const PlkVerb plk_verb_info = {
-    "info", 1, 1, "DiskDescriptor.xml", options, 0, run, "show how full the filesystem is, or the geometry",
+    .name = "info",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = options,
+    .run = run,
+    .help = "show how full the filesystem is, or the geometry",
 };

@@ -128,5 +128,12 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_init = {
-    "init", 1, 1, "DELTA", options, 0, run, "make a new disk with a filesystem", notes,
+    .name = "init",
+    .min = 1,
+    .max = 1,
+    .operands = "DELTA",
+    .options = options,
+    .run = run,
+    .help = "make a new disk with a filesystem",
+    .notes = notes,
 };

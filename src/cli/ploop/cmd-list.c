@@ -46,5 +46,8 @@ static const PlkOption options[] = {
 };
 
 const PlkVerb plk_verb_list = {
-    "list", 0, 0, NULL, options, 0, run, "list the kernel's ploop devices",
+    .name = "list",
+    .options = options,
+    .run = run,
+    .help = "list the kernel's ploop devices",
 };

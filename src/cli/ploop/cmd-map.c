@@ -86,6 +86,12 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_map = {
-    "map", 1, 1, "DiskDescriptor.xml", options, 0, run, "draw which image holds which part of the disk",
-    notes,
+    .name = "map",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = options,
+    .run = run,
+    .help = "draw which image holds which part of the disk",
+    .notes = notes,
 };

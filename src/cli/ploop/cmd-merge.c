@@ -226,9 +226,14 @@ static const char *const delete_notes[] = {
 };
 
 const PlkVerb plk_verb_snapshot_delete = {
-    "snapshot-delete", 1, 1,          "DiskDescriptor.xml",
-    delete_options,    0, run_delete, "delete a snapshot; the active state stays what it is",
-    delete_notes,
+    .name = "snapshot-delete",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = delete_options,
+    .run = run_delete,
+    .help = "delete a snapshot; the active state stays what it is",
+    .notes = delete_notes,
 };
 
 static const PlkOption snapshot_merge_options[] = {
@@ -240,14 +245,13 @@ static const PlkOption snapshot_merge_options[] = {
 };
 
 const PlkVerb plk_verb_snapshot_merge = {
-    "snapshot-merge",
-    1,
-    1,
-    "DiskDescriptor.xml",
-    snapshot_merge_options,
-    0,
-    run_snapshot_merge,
-    "merge a snapshot into its parent, or a range of them",
+    .name = "snapshot-merge",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = snapshot_merge_options,
+    .run = run_snapshot_merge,
+    .help = "merge a snapshot into its parent, or a range of them",
 };
 
 static const PlkOption merge_options[] = {
@@ -264,6 +268,11 @@ static const char *const merge_notes[] = {
 };
 
 const PlkVerb plk_verb_merge = {
-    "merge",     0, -1, "TOP... BASE", merge_options, 0, run_merge, "merge bare images without a descriptor",
-    merge_notes,
+    .name = "merge",
+    .max = -1,
+    .operands = "TOP... BASE",
+    .options = merge_options,
+    .run = run_merge,
+    .help = "merge bare images without a descriptor",
+    .notes = merge_notes,
 };

@@ -57,28 +57,23 @@ static const PlkOption tsnapshot_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_mount = {
-    "mount", 0, -1, "DELTA...|DiskDescriptor.xml", mount_options, PLK_VERB_KERNEL, run, "mount a disk",
-};
-const PlkVerb plk_verb_umount = {
-    "umount", 0, -1, "DELTA|DiskDescriptor.xml", device_options, PLK_VERB_KERNEL, run, "unmount a disk",
-};
-const PlkVerb plk_verb_start = {"start", 0, -1, NULL, device_options, PLK_VERB_KERNEL, run, "start a device"};
-const PlkVerb plk_verb_stop = {"stop", 0, -1, NULL, device_options, PLK_VERB_KERNEL, run, "stop a device"};
-const PlkVerb plk_verb_clear = {"clear", 0, -1, NULL, device_options, PLK_VERB_KERNEL, run, "clear a device"};
-const PlkVerb plk_verb_delete = {
-    "delete", 0, -1, NULL, device_options, PLK_VERB_KERNEL, run, "take an image from a device"};
-const PlkVerb plk_verb_getdev = {
-    "getdev", 0, -1, NULL, device_options, PLK_VERB_KERNEL, run, "find an unused device"};
-const PlkVerb plk_verb_stat = {
-    "stat", 0, -1, NULL, stat_options, PLK_VERB_KERNEL, run, "show a device's counters"};
-const PlkVerb plk_verb_tsnapshot = {
-    "tsnapshot",
-    0,
-    -1,
-    "DiskDescriptor.xml",
-    tsnapshot_options,
-    PLK_VERB_KERNEL,
-    run,
-    "take and mount a temporary snapshot",
-};
+#define KERNEL_VERB(id, option_list, operand_text, text)                                                     \
+    const PlkVerb plk_verb_##id = {                                                                          \
+        .name = #id,                                                                                         \
+        .max = -1,                                                                                           \
+        .operands = operand_text,                                                                            \
+        .options = option_list,                                                                              \
+        .flags = PLK_VERB_KERNEL,                                                                            \
+        .run = run,                                                                                          \
+        .help = text,                                                                                        \
+    }
+
+KERNEL_VERB(mount, mount_options, "DELTA...|DiskDescriptor.xml", "mount a disk");
+KERNEL_VERB(umount, device_options, "DELTA|DiskDescriptor.xml", "unmount a disk");
+KERNEL_VERB(tsnapshot, tsnapshot_options, "DiskDescriptor.xml", "take and mount a temporary snapshot");
+KERNEL_VERB(start, device_options, NULL, "start a device");
+KERNEL_VERB(stop, device_options, NULL, "stop a device");
+KERNEL_VERB(clear, device_options, NULL, "clear a device");
+KERNEL_VERB(delete, device_options, NULL, "take an image from a device");
+KERNEL_VERB(getdev, device_options, NULL, "find an unused device");
+KERNEL_VERB(stat, stat_options, NULL, "show a device's counters");

@@ -91,5 +91,11 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_replace = {
-    "replace", 0, 1, "DiskDescriptor.xml", options, 0, run, "swap an image by an identical copy", notes,
+    .name = "replace",
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = options,
+    .run = run,
+    .help = "swap an image by an identical copy",
+    .notes = notes,
 };

@@ -45,5 +45,11 @@ static const PlkOption options[] = {
 };
 
 const PlkVerb plk_verb_restore_descriptor = {
-    "restore-descriptor", 2, 2, "DIR BASE", options, 0, run, "write a DiskDescriptor.xml for one base image",
+    .name = "restore-descriptor",
+    .min = 2,
+    .max = 2,
+    .operands = "DIR BASE",
+    .options = options,
+    .run = run,
+    .help = "write a DiskDescriptor.xml for one base image",
 };

@@ -101,9 +101,14 @@ static const char *const resize_notes[] = {
 };
 
 const PlkVerb plk_verb_resize = {
-    "resize",       1, 1,          "DiskDescriptor.xml",
-    resize_options, 0, run_resize, "resize the filesystem, and the disk where it must grow",
-    resize_notes,
+    .name = "resize",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = resize_options,
+    .run = run_resize,
+    .help = "resize the filesystem, and the disk where it must grow",
+    .notes = resize_notes,
 };
 
 static const PlkOption grow_options[] = {
@@ -119,7 +124,11 @@ static const char *const grow_notes[] = {
 };
 
 const PlkVerb plk_verb_grow = {
-    "grow",       0, 1,        "DELTA|DiskDescriptor.xml",
-    grow_options, 0, run_grow, "grow the disk alone, not the filesystem in it",
-    grow_notes,
+    .name = "grow",
+    .max = 1,
+    .operands = "DELTA|DiskDescriptor.xml",
+    .options = grow_options,
+    .run = run_grow,
+    .help = "grow the disk alone, not the filesystem in it",
+    .notes = grow_notes,
 };

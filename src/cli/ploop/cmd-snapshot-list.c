@@ -190,5 +190,12 @@ static const char *const notes[] = {
 };
 
 const PlkVerb plk_verb_snapshot_list = {
-    "snapshot-list", 1, 1, "DiskDescriptor.xml", options, 0, run, "list the states of a disk", notes,
+    .name = "snapshot-list",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = options,
+    .run = run,
+    .help = "list the states of a disk",
+    .notes = notes,
 };

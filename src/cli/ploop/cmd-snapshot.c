@@ -77,14 +77,13 @@ static const PlkOption snapshot_options[] = {
 };
 
 const PlkVerb plk_verb_snapshot = {
-    "snapshot",
-    1,
-    1,
-    "DiskDescriptor.xml",
-    snapshot_options,
-    0,
-    run_snapshot,
-    "freeze the present state and go on in a new image",
+    .name = "snapshot",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = snapshot_options,
+    .run = run_snapshot,
+    .help = "freeze the present state and go on in a new image",
 };
 
 static const PlkOption switch_options[] = {
@@ -99,6 +98,12 @@ static const char *const switch_notes[] = {
 };
 
 const PlkVerb plk_verb_snapshot_switch = {
-    "snapshot-switch", 1, 1, "DiskDescriptor.xml", switch_options, 0, run_switch, "go back to a snapshot",
-    switch_notes,
+    .name = "snapshot-switch",
+    .min = 1,
+    .max = 1,
+    .operands = "DiskDescriptor.xml",
+    .options = switch_options,
+    .run = run_switch,
+    .help = "go back to a snapshot",
+    .notes = switch_notes,
 };
