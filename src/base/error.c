@@ -77,32 +77,25 @@ static void set(PlkError *err, PlkErrorCode code, int errnum, const char *fmt, v
     make_printable(err->message);
 }
 
-int plk_fail(PlkError *err, PlkErrorCode code, const char *fmt, ...)
+void plk_error_set(PlkError *err, PlkErrorCode code, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
     set(err, code, 0, fmt, ap);
     va_end(ap);
-    return -1;
 }
 
-int plk_fail_errno(PlkError *err, PlkErrorCode code, int errnum, const char *fmt, ...)
+void plk_error_set_errno(PlkError *err, PlkErrorCode code, int errnum, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
     set(err, code, errnum, fmt, ap);
     va_end(ap);
-    return -1;
 }
 
-int plk_fail_nomem(PlkError *err)
-{
-    return plk_fail(err, PLK_ERROR_NO_MEMORY, "out of memory");
-}
-
-int plk_fail_io(PlkError *err, PlkErrorCode code, int neg_errno, const char *fmt, ...)
+void plk_error_set_io(PlkError *err, PlkErrorCode code, int neg_errno, const char *fmt, ...)
 {
     va_list ap;
 
@@ -126,7 +119,6 @@ int plk_fail_io(PlkError *err, PlkErrorCode code, int neg_errno, const char *fmt
     va_start(ap, fmt);
     set(err, code, -neg_errno, fmt, ap);
     va_end(ap);
-    return -1;
 }
 
 void plk_error_prefix(PlkError *err, const char *fmt, ...)
@@ -146,7 +138,7 @@ void plk_error_prefix(PlkError *err, const char *fmt, ...)
     make_printable(err->message);
 }
 
-int plk_corrupt_at(PlkError *err, const char *src, int line, const char *file,
+void plk_corrupt_at(PlkError *err, const char *src, int line, const char *file,
                    unsigned long long offset, const char *fmt, ...)
 {
     char what[700];
@@ -156,5 +148,5 @@ int plk_corrupt_at(PlkError *err, const char *src, int line, const char *file,
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     plk_debug(PLK_DEBUG_CORRUPT, "%s:%d: %s at %llu: %s", src, line, file, offset, what);
-    return plk_fail(err, PLK_ERROR_FORMAT, "%s: offset %llu: %s", file, offset, what);
+    plk_error_set(err, PLK_ERROR_FORMAT, "%s: offset %llu: %s", file, offset, what);
 }
