@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <locale.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@
 #include "filesystem/ext4-node.h"
 #include "filesystem/posix-acl.h"
 #include "filesystem/step.h"
+#include "filesystem/utf8.h"
 
 #define STEP "exporting files"
 #define DEPTH_MAX 512
@@ -497,7 +497,7 @@ int plk_filesystem_export_tar(PlkDisk *disk, int out_fd, const PlkProgress *prog
     PLK_EXT4_AUTO ext2_filsys fs = NULL;
     PLK_FREE uint8_t *buffer = plk_malloc(BUFFER_BYTES);
     Export x = {.out_fd = out_fd, .buffer = buffer, .progress = progress, .err = err};
-    locale_t utf8, old = (locale_t)0;
+    PLK_UTF8_SCOPE;
     PlkPartition part;
     int rc;
 
@@ -508,9 +508,6 @@ int plk_filesystem_export_tar(PlkDisk *disk, int out_fd, const PlkProgress *prog
     x.fs = fs;
     x.total = (ext2fs_blocks_count(fs->super) - ext2fs_free_blocks_count(fs->super)) * fs->blocksize;
     x.archive = archive_write_new();
-    utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    if (utf8)
-        old = uselocale(utf8);
     if (!x.archive || ext2fs_allocate_inode_bitmap(fs, "directories", &x.seen))
         rc = plk_fail_nomem(err);
     else
@@ -522,10 +519,6 @@ int plk_filesystem_export_tar(PlkDisk *disk, int out_fd, const PlkProgress *prog
     if (rc && x.archive)
         archive_write_fail(x.archive);
     archive_write_free(x.archive);
-    if (utf8) {
-        uselocale(old);
-        freelocale(utf8);
-    }
     links_clear(&x.links);
     return rc;
 }

@@ -4,7 +4,8 @@
  * the whole disk when it has no table.
  *
  * Layout of a new table, in sectors, c = cluster: the partition runs from c to
- * ((size - c) rounded down to c) - 1; header at 1, 128 entries at 2..33, copies of both in the last 33 sectors.
+ * ((size - c) rounded down to c) - 1; header at 1, 128 entries at 2..33, copies of both in the last 33
+ * sectors.
  */
 #pragma once
 

@@ -25,6 +25,7 @@
 #include "filesystem/ext4-node.h"
 #include "filesystem/posix-acl.h"
 #include "filesystem/step.h"
+#include "filesystem/utf8.h"
 
 #define STEP "filling the filesystem"
 #define READ_BYTES (256u * 1024)
@@ -91,13 +92,11 @@ static char *clean_path(Filler *f, const char *raw)
     return clean;
 }
 
-/* Names outside the C locale come as UTF-8 or as raw bytes, whichever the archive had. */
+/* UTF-8, or raw bytes where the archive had something else; NULL when libarchive can make nothing of it. */
 static const char *entry_path(Filler *f, struct archive_entry *entry)
 {
     const char *path = archive_entry_pathname(entry);
 
-    if (!path)
-        path = archive_entry_pathname_utf8(entry);
     return path && strlen(path) >= f->prefix ? path + f->prefix : NULL;
 }
 
@@ -105,16 +104,7 @@ static const char *entry_hardlink(Filler *f, struct archive_entry *entry)
 {
     const char *path = archive_entry_hardlink(entry);
 
-    if (!path)
-        path = archive_entry_hardlink_utf8(entry);
     return path && strlen(path) >= f->prefix ? path + f->prefix : path;
-}
-
-static const char *entry_symlink(struct archive_entry *entry)
-{
-    const char *target = archive_entry_symlink(entry);
-
-    return target ? target : archive_entry_symlink_utf8(entry);
 }
 
 /* ---- directories ---- */
@@ -334,10 +324,11 @@ static int put_new(Filler *f, char *path, ext2_ino_t dir, const char *name, stru
 
     if (entry_hardlink(f, entry))
         return put_hardlink(f, path, dir, name, entry);
-    if (!(meta.mode & S_IFMT))
+    if (!(meta.mode & S_IFMT) || (S_ISLNK(meta.mode) && !archive_entry_symlink(entry)))
         return plk_fail(f->err, PLK_ERROR_UNSUPPORTED, "'%s' holds a file of unknown kind: '%s'", f->source,
                         path);
-    rc = plk_node_create(f->fs, dir, name, &meta, S_ISLNK(meta.mode) ? entry_symlink(entry) : NULL, &ino);
+    rc = plk_node_create(f->fs, dir, name, &meta, S_ISLNK(meta.mode) ? archive_entry_symlink(entry) : NULL,
+                         &ino);
     if (rc)
         return fail_entry(f, path, rc);
     if (S_ISREG(meta.mode) && write_contents(f, path, ino, entry))
@@ -370,8 +361,10 @@ static int put_entry(Filler *f, struct archive_entry *entry)
     char *name;
     errcode_t rc;
 
+    if (!raw)
+        return plk_fail(f->err, PLK_ERROR_UNSUPPORTED, "'%s' holds a name that cannot be read", f->source);
     if (!path)
-        return raw ? -1 : fail_archive(f);
+        return -1;
     if (!*path)
         return archive_entry_filetype(entry) == AE_IFDIR ? put_again(f, path, EXT2_ROOT_INO, entry) : 0;
     rc = find_parent(f, path, true, &dir, &name);
@@ -449,6 +442,7 @@ int plk_populate(ext2_filsys fs, const char *source, const PlkProgress *progress
 {
     Filler f = {.fs = fs, .source = source, .progress = progress, .err = err};
     plk_cleanup(archive_read_freep) struct archive *archive = NULL;
+    PLK_UTF8_SCOPE;
     struct stat st;
     int rc;
 
