@@ -44,7 +44,7 @@ typedef enum PlkFindingKind {
     PLK_FOUND_FIRST_BLOCK,      /* zero, not on a cluster, or inside the BAT; value: sector */
     PLK_FOUND_DISK_SIZE,        /* more than the BAT can hold, or 0; value: sectors */
     PLK_FOUND_BAT_COUNT,        /* more entries than any disk has; value: entries */
-    PLK_FOUND_BAT_SHORT,        /* the file ends inside the BAT; value: its length */
+    PLK_FOUND_BAT_SHORT,        /* the file ends before the first block; value: its length */
     PLK_FOUND_CONVERTING,       /* left in the middle of a version conversion */
     PLK_FOUND_CONVERT_FLAG,     /* the conversion flag stands in a closed image */
     PLK_FOUND_IN_USE,           /* not closed; value: the mark */

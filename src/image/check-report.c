@@ -26,7 +26,7 @@ static const Words words[] = {
                                "the first data block at sector " V " is not on a cluster behind the BAT"},
     [PLK_FOUND_DISK_SIZE] = {"disk-size", "the BAT has not enough entries for a disk of " V " sectors"},
     [PLK_FOUND_BAT_COUNT] = {"bat-count", "a BAT of " V " entries is longer than any disk needs"},
-    [PLK_FOUND_BAT_SHORT] = {"bat-short", "the file of " V " bytes ends inside its BAT"},
+    [PLK_FOUND_BAT_SHORT] = {"bat-short", "the file of " V " bytes ends inside the clusters of its BAT"},
     [PLK_FOUND_CONVERTING] = {"converting", "the image was left in the middle of a version conversion",
                               "open its descriptor, which rolls the conversion back; nothing is lost"},
     [PLK_FOUND_CONVERT_FLAG] = {"convert-flag", "the image is closed, but flagged as being converted",

@@ -277,8 +277,7 @@ static int fix_length(PlkChecker *c)
 
     if (!c->mending || c->size == want)
         return 0;
-    /* Making the BAT's own room whole touches metadata. */
-    r = plk_io_truncate(c->io, want, c->size < want ? PLK_POINT_META_INIT : PLK_POINT_TAIL_TRUNCATE);
+    r = plk_io_truncate(c->io, want, c->size < want ? PLK_POINT_DATA_EXTEND : PLK_POINT_TAIL_TRUNCATE);
     if (r == 0)
         r = plk_io_sync(c->io, PLK_POINT_META_SYNC);
     if (r == 0)
@@ -379,7 +378,7 @@ static int check_ploop(PlkChecker *c)
         return fatal(c, PLK_FOUND_CONVERTING, OFFSET_FLAGS, c->header.flags);
     if (c->options->skip_clean && is_closed(&c->header)) {
         c->result->skipped = true;
-    } else if (c->size < plk_bat_offset(c->header.bat_entries)) {
+    } else if (c->size < c->first_cluster << c->cluster_shift) {
         return fatal(c, PLK_FOUND_BAT_SHORT, c->size, c->size);
     } else {
         r = check_oddities(c, buf);

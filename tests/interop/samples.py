@@ -17,9 +17,16 @@ SAMPLES = os.path.join(HERE, '..', 'images', 'samples.tar.xz')
 CLUSTER = 32768
 A, B = '{aaaaaaaa-1111-1111-1111-111111111111}', '{bbbbbbbb-1111-1111-1111-111111111111}'
 
-# Where the outcome of `ploop check` is meant to differ from what 1.15 did, and why.
+# Where the outcome of `ploop check` is meant to differ from what 1.15 did: (exit code, modified) by options, and why.
 DIFFERENT = {
-    'closed21.hds': 'v2.1 is a clean close; 1.15 calls it dirty and destroys the change tracking',
+    # v2.1 is a clean close; 1.15 calls it dirty and destroys the change tracking.
+    'closed21.hds': lambda options: (0, False),
+    # The entry behind the last one of the disk is set: 1.15 is off by one there.
+    'at_bd_end.hds': lambda options: (11 if '-r' in options else 0, '-r' not in options and len(options) > 0),
+    # Nobody writes to an image whose flag says that a conversion runs, so a stray one is cleared.
+    'convert_clean.hds': lambda options: (0, '-r' not in options and len(options) > 0),
+    # The header claims more sectors than its table has entries for: every reader but 1.15 refuses it.
+    'sizehi.hds': lambda options: (11, False),
 }
 
 
@@ -121,7 +128,7 @@ def _():
         ran = subprocess.run([PLOOP, 'check', *options, 'x.hds'], capture_output=True, text=True)
         same = subprocess.run(['cmp', '-s', f'handmade/{image}', 'x.hds']).returncode == 0
         if image in DIFFERENT:
-            wanted, modified = 0, False
+            wanted, modified = DIFFERENT[image](options)
         if ran.returncode != wanted or same == modified:
             wrong.append(f'{image} {options}: exit {ran.returncode}, wanted {wanted}; '
                          f'modified {not same}, wanted {modified}\n{ran.stdout}{ran.stderr}')
