@@ -41,7 +41,9 @@ static PlkDir *make_holey(unsigned n, unsigned stride)
         uint32_t slot = 7 * i, cluster = 1 + stride * (n - 1 - i);
 
         memset(data, (int)i + 1, sizeof data);
-        CHECK_INT(plk_io_write(img->io, data, sizeof data, plk_image_offset(img, cluster), PLK_POINT_DATA_WRITE), 0);
+        CHECK_INT(
+            plk_io_write(img->io, data, sizeof data, plk_image_offset(img, cluster), PLK_POINT_DATA_WRITE),
+            0);
         slots[plk_bat_page(slot)][plk_bat_index(slot)] = cluster;
     }
     for (uint32_t page = 0; page < 3; page++)

@@ -14,7 +14,8 @@
 
 static PlkError err;
 
-/* A small image in memory whose slots `where[i].slot` name `where[i].cluster`, tagged with the slot's number. */
+/* A small image in memory whose slots `where[i].slot` name `where[i].cluster`, tagged with the slot's number.
+ */
 typedef struct Place {
     uint32_t slot, cluster;
 } Place;
@@ -63,7 +64,8 @@ static PlkDir *make(int version, uint32_t n_slots, const Place *places, size_t n
     for (size_t i = 0; i < n; i++) {
         memset(data, (int)places[i].slot + 1, sizeof data);
         CHECK_INT(plk_io_write(img->io, data, sizeof data, plk_image_offset(img, places[i].cluster),
-                               PLK_POINT_DATA_WRITE), 0);
+                               PLK_POINT_DATA_WRITE),
+                  0);
         atomic_store(&img->file_clusters, 1u << 20);
         put_slot(img, places[i].slot, places[i].cluster);
     }
@@ -242,8 +244,8 @@ TEST(a_raw_image_grows_and_shrinks_by_its_length)
 }
 
 /* Fails the nth call (all points), then opens what is left: old or new size, all bytes. */
-static bool survives_failure(unsigned long nth, int change(PlkImage *img), uint64_t old_size, uint64_t new_size,
-                             size_t n_kept)
+static bool survives_failure(unsigned long nth, int change(PlkImage *img), uint64_t old_size,
+                             uint64_t new_size, size_t n_kept)
 {
     PlkDir *memory = make(2, SLOTS, six, 6), *dir;
     PlkFault fault = {.nth = nth, .sticky = true, .errnum = EIO};
