@@ -316,7 +316,8 @@ static int prepare(Fold *f, const PlkProgress *progress, PlkError *err)
     for (size_t i = 1; i < f->n; i++)
         if (check_fit(f->sources[i - 1], f->sources[i], err) < 0)
             return -1;
-    if (check_fit(f->sources[f->n - 1], target, err) < 0)
+    /* A new file has the uppermost's size from the start, and so may be bigger than the lowest. */
+    if (check_fit(upper, target, err) < 0)
         return -1;
     if (target->header.size_sectors < upper->header.size_sectors &&
         plk_image_grow(target, upper->header.size_sectors, progress, err) < 0)
