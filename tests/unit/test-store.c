@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The descriptor as a transaction: every operation on a disk is run once for each call it makes to files and
+ * directory, and that call fails. Afterwards the disk is as before or as it should be, nothing lies about, and
+ * the operation can be repeated.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "disk/operation.h"
+#include "io/fault.h"
+#include "volume.h"
+
+/* ---- copies of a volume ---- */
+
+static void copy_file(const char *from_dir, const char *to_dir, const char *name)
+{
+    char from[600], to[600], buf[65536];
+    int in, out;
+    ssize_t n;
+
+    snprintf(from, sizeof from, "%s/%s", from_dir, name);
+    snprintf(to, sizeof to, "%s/%s", to_dir, name);
+    in = open(from, O_RDONLY);
+    out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    CHECK(in >= 0 && out >= 0);
+    while ((n = read(in, buf, sizeof buf)) > 0)
+        CHECK_INT(write(out, buf, (size_t)n), n);
+    close(in);
+    close(out);
+}
+
+static void copy_volume(const Volume *from, Volume *to)
+{
+    DIR *d = opendir(from->dir);
+
+    volume_place(to);
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            copy_file(from->dir, to->dir, e->d_name);
+    closedir(d);
+}
+
+/* ---- what a disk is, in one line ---- */
+
+typedef struct Picture {
+    Content active;
+    size_t states;
+    unsigned files;
+    uint64_t version;
+} Picture;
+
+static void take_picture(Volume *v, Picture *p)
+{
+    PlkSnapshotList list;
+    PlkError err;
+
+    volume_content(v, NULL, p->active);
+    CHECK_OK(plk_snapshot_list(v->xml, NULL, &list, &err), err);
+    p->states = list.n;
+    plk_snapshot_list_clear(&list);
+    p->files = volume_files(v);
+}
+
+/* ---- an operation under faults ---- */
+
+typedef int Operation(PlkStore *store, PlkError *err);
+
+static int run_operation(Volume *v, PlkFault *fault, Operation *op, PlkError *err)
+{
+    PlkDir *real, *dir;
+    PlkStore *store;
+    int r;
+
+    CHECK_INT(plk_dir_open_fs(v->dir, NULL, &real), 0);
+    CHECK_INT(plk_dir_wrap_fault(real, fault, &dir), 0);
+    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &store, err), *err);
+    r = plk_store_lock(store, err);
+    if (r == 0)
+        r = op(store, err);
+    plk_store_close(store);
+    return r;
+}
+
+static void check_outcome(Volume *v, const Picture *before, const Picture *after, const PlkFault *fault, int r,
+                          const PlkError *err)
+{
+    Picture p;
+    bool is_before, is_after;
+
+    take_picture(v, &p);
+    is_before = p.states == before->states && strcmp(p.active, before->active) == 0;
+    is_after = p.states == after->states && strcmp(p.active, after->active) == 0;
+    if (!is_before && !is_after)
+        test_fail(__FILE__, __LINE__, "call %lu failed (%s): neither before nor after: %zu states, '%s'", fault->nth,
+                  r < 0 ? err->message : "done", p.states, p.active);
+    if (r == 0 && !is_after)
+        test_fail(__FILE__, __LINE__, "call %lu failed: said done, but is as before", fault->nth);
+    if (is_before && !is_after && p.files != before->files)
+        test_fail(__FILE__, __LINE__, "call %lu failed (%s): %u files lie there, %u before", fault->nth, err->message,
+                  p.files, before->files);
+}
+
+static void repeat(Volume *v, const Picture *after, Operation *op, unsigned long nth)
+{
+    PlkFault none = {0};
+    PlkError err;
+    Picture p;
+
+    take_picture(v, &p);
+    if (p.states != after->states)
+        CHECK_OK(run_operation(v, &none, op, &err), err);
+    take_picture(v, &p);
+    if (p.states != after->states || strcmp(p.active, after->active) != 0)
+        test_fail(__FILE__, __LINE__, "call %lu failed: repeated, it reads '%s', expected '%s'", nth, p.active,
+                  after->active);
+}
+
+static void survive(Volume *original, Operation *op, int errnum)
+{
+    Picture before, after;
+    PlkFault fault = {0};
+    unsigned long calls;
+    PlkError err;
+    Volume v;
+
+    take_picture(original, &before);
+    copy_volume(original, &v);
+    CHECK_OK(run_operation(&v, &fault, op, &err), err);
+    take_picture(&v, &after);
+    volume_remove(&v);
+    calls = fault.seen;
+    for (unsigned long nth = 1; nth <= calls; nth++) {
+        int r;
+
+        fault = (PlkFault){.nth = nth, .errnum = errnum};
+        copy_volume(original, &v);
+        r = run_operation(&v, &fault, op, &err);
+        check_outcome(&v, &before, &after, &fault, r, &err);
+        repeat(&v, &after, op, nth);
+        volume_remove(&v);
+    }
+    volume_remove(original);
+}
+
+/* ---- the operations ---- */
+
+static int do_snapshot(PlkStore *store, PlkError *err)
+{
+    PlkSnapshotSpec spec = {.struct_size = sizeof spec, .guid = GUID_3};
+    PlkGuid guid;
+
+    return plk_store_snapshot(store, &spec, &guid, err);
+}
+
+static int do_delete(PlkStore *store, PlkError *err)
+{
+    PlkGuid guid;
+
+    return plk_store_find_guid(store, GUID_2, &guid, err) < 0 ? -1 : plk_store_delete(store, &guid, NULL, NULL, err);
+}
+
+static int do_delete_active(PlkStore *store, PlkError *err)
+{
+    return plk_store_delete(store, &PLK_GUID_TOP, NULL, NULL, err);
+}
+
+static int do_switch(PlkStore *store, PlkError *err)
+{
+    PlkGuid guid;
+
+    return plk_store_find_guid(store, GUID_1, &guid, err) < 0 ? -1 : plk_store_switch(store, &guid, true, err);
+}
+
+static int do_merge_all(PlkStore *store, PlkError *err)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true};
+
+    return plk_store_merge(store, &spec, NULL, err);
+}
+
+static int do_merge_new(PlkStore *store, PlkError *err)
+{
+    char path[400];
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true, .new_file = path};
+
+    snprintf(path, sizeof path, "%s/new.hds", store->dir->path);
+    return plk_store_merge(store, &spec, NULL, err);
+}
+
+static void three_states(Volume *v, int version)
+{
+    volume_new(v, PLK_FORMAT_EXPANDED, version);
+    volume_write(v, "0a 1a 2a 9a");
+    volume_snapshot(v, GUID_1);
+    volume_write(v, "1b 3b");
+    volume_snapshot(v, GUID_2);
+    volume_write(v, "2c 3c 5c");
+}
+
+#define SURVIVES(name, op) \
+    TEST(name) \
+    { \
+        Volume v; \
+\
+        three_states(&v, 2); \
+        survive(&v, op, EIO); \
+        three_states(&v, 1); \
+        survive(&v, op, ENOSPC); \
+    }
+
+SURVIVES(taking_a_snapshot_survives_any_failure, do_snapshot)
+SURVIVES(deleting_a_snapshot_survives_any_failure, do_delete)
+SURVIVES(deleting_the_active_state_survives_any_failure, do_delete_active)
+SURVIVES(switching_survives_any_failure, do_switch)
+SURVIVES(merging_everything_survives_any_failure, do_merge_all)
+SURVIVES(merging_into_a_new_file_survives_any_failure, do_merge_new)
+
+/* ---- the lock and the file ---- */
+
+TEST(a_linked_descriptor_is_not_followed)
+{
+    char moved[400];
+    PlkStore *store;
+    PlkError err;
+    Volume v;
+
+    volume_new(&v, PLK_FORMAT_EXPANDED, 2);
+    snprintf(moved, sizeof moved, "%s/moved", v.dir);
+    CHECK_INT(rename(v.xml, moved), 0);
+    CHECK_INT(symlink("moved", v.xml), 0);
+    CHECK_OK(plk_store_open(v.xml, NULL, &store, &err), err);
+    CHECK_FAILS(plk_store_load(store, &err), err, PLK_ERROR_DESCRIPTOR);
+    plk_store_close(store);
+    volume_remove(&v);
+}
+
+TEST(an_image_outside_the_volume_is_not_opened)
+{
+    PlkDiskOptions o = {.struct_size = sizeof o};
+    char text[4096], *name;
+    PlkDisk *disk;
+    PlkError err;
+    FILE *f;
+    size_t n;
+    Volume v, w;
+
+    volume_new(&v, PLK_FORMAT_EXPANDED, 2);
+    volume_new(&w, PLK_FORMAT_EXPANDED, 2);
+    f = fopen(v.xml, "r+");
+    n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    rewind(f);
+    name = strstr(text, "root.hds");
+    fprintf(f, "%.*s%s%s", (int)(name - text), text, w.base, name + strlen("root.hds"));
+    fclose(f);
+    CHECK_FAILS(plk_disk_open(v.xml, &o, &disk, &err), err, PLK_ERROR_DESCRIPTOR);
+    volume_remove(&v);
+    volume_remove(&w);
+}
+
+TEST(a_missing_descriptor_is_said_to_be_missing)
+{
+    PlkStore *store;
+    PlkError err;
+
+    CHECK_FAILS(plk_store_open("/dev/shm/none/DiskDescriptor.xml", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
+    CHECK_FAILS(plk_store_open("/dev/shm", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
+    CHECK_FAILS(plk_store_open("/etc/passwd", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
+}
+
+TEST_MAIN()
