@@ -3,8 +3,8 @@
 # The second half of demo.sh: stock libvirtd, unseen by the rest of the machine, works on ploop volumes with
 # our `ploop`.
 . "${0%/*}/../tests/lib/libvirt.sh"
-. "${0%/*}/../tests/lib/functions.sh"
 . "${0%/*}/../tests/interop/contents.sh"
+. "${0%/*}/../tests/lib/functions.sh"
 libvirt_start
 
 try "vol-create-as: 1 GiB with a clean ext4"

@@ -3,6 +3,7 @@
 
 # All bytes of the disk into a sparse file.
 disk_bytes() {
+    rm -f "$2"
     "$PLOOP" -v-1 export --to raw "$1/DiskDescriptor.xml" "$2" >/dev/null
 }
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # libvirtd clones with `cp -r`: the same GUIDs, the lock file included. Both must live on, each its own.
 . "${0%/*}/../lib/libvirt.sh"
-. "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"
+. "${0%/*}/../lib/functions.sh"
 libvirt_start
 
 head -c 5M /dev/urandom >treasure

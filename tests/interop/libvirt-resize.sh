@@ -3,8 +3,8 @@
 # Resize through libvirtd, which often believes a volume's capacity is 0: a device never becomes smaller by
 # accident, and what is in the file system stays.
 . "${0%/*}/../lib/libvirt.sh"
-. "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"
+. "${0%/*}/../lib/functions.sh"
 libvirt_start
 
 head -c 20M /dev/urandom >treasure

@@ -3,8 +3,8 @@
 # vol-upload and vol-download move the image file root.hds. They must refuse a volume that has snapshots, or a
 # writer, and a volume whose descriptor was not restored must lose nothing but the descriptor.
 . "${0%/*}/../lib/libvirt.sh"
-. "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"
+. "${0%/*}/../lib/functions.sh"
 requires qemu-nbd --version
 libvirt_start
 

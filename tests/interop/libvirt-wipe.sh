@@ -4,8 +4,8 @@
 # which is 0 unless the pool was refreshed last. In each of these orders the volume must come back at its
 # size, usable and empty.
 . "${0%/*}/../lib/libvirt.sh"
-. "${0%/*}/../lib/functions.sh"
 . "${0%/*}/contents.sh"
+. "${0%/*}/../lib/functions.sh"
 libvirt_start
 
 secret="the bytes that a wipe must remove"
