@@ -473,7 +473,7 @@ static int filedir_flock(PlkDir *dir, const char *name, int timeout_ms, PlkIo **
 {
     uint64_t deadline = now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
     struct stat st;
-    PlkIo *io;
+    PlkIo *io = NULL; /* gcc does not see that 0 means set */
     int r;
 
     for (;;) {
