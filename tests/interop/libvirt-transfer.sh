@@ -9,7 +9,7 @@ requires qemu-nbd --version
 libvirt_start
 
 head -c 20M /dev/urandom >treasure
-v vol-create-as p t 1G --format ploop
+v vol-create-as p t 300M --format ploop
 image_with_file "$pool/t" treasure treasure image
 disk_bytes "$pool/t" empty.raw
 qemu-img convert -f parallels -O raw image full.raw

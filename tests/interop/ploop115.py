@@ -64,7 +64,8 @@ def same_disk(xml):
 def accepts(version):
     disk_with_chain(version)
     for image in images():
-        ploop('check', '-S', image)  # a snapshot's new delta is born sparse
+        if image != 'v/root.hds':
+            ploop('check', '-S', image)  # a snapshot's new delta is born sparse
         said = original('check', '-f', '-c', '-r', image)
         check('Error' not in said and 'Fixed' not in said, said)
 
