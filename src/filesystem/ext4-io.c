@@ -200,6 +200,8 @@ int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_f
     opening = NULL;
     if (rc)
         return fail_open(err, rc);
+    /* Ranges, not one bit a block: 32 MiB a TiB to be zeroed first otherwise. */
+    fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
     if (ext2fs_blocks_count(fs->super) > part->length / fs->blocksize)
         return plk_fail(err, PLK_ERROR_FORMAT, "the filesystem in the disk is bigger than its partition");
     if (writable) {
