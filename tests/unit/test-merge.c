@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Merging: what is read afterwards, which clusters were reused, which files are left, and that it can be stopped. */
+#include "disk/fold.h"
+#include "disk/operation.h"
+#include "volume.h"
+
+/* The entry of a virtual cluster, as it stands in a version 2 file. */
+static unsigned entry(Volume *v, const char *file, unsigned cluster)
+{
+    return (unsigned)volume_header(v, file, 64 + 4 * cluster);
+}
+
+/* base a, middle b, top c: each overlaps the one below */
+static void three_levels(Volume *v, PlkFormat format, int version)
+{
+    volume_new(v, format, version);
+    volume_write(v, "0a 5a 9a");
+    volume_snapshot(v, GUID_1);
+    volume_write(v, "5b 6b");
+    volume_snapshot(v, GUID_2);
+    volume_write(v, "6c 7c 0c");
+}
+
+#define MERGED "c....bcc.a"
+
+static size_t count_states(Volume *v)
+{
+    PlkSnapshotList list;
+    PlkError err;
+    size_t n;
+
+    CHECK_OK(plk_snapshot_list(v->xml, NULL, &list, &err), err);
+    n = list.n;
+    plk_snapshot_list_clear(&list);
+    return n;
+}
+
+TEST(merging_everything_reuses_slots_and_appends_in_order)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    volume_expect(&v, NULL, MERGED);
+    CHECK_INT(volume_files(&v), 2);
+    CHECK_INT(count_states(&v), 1);
+    CHECK_INT(entry(&v, "root.hds", 0), 1);
+    CHECK_INT(entry(&v, "root.hds", 5), 2);
+    CHECK_INT(entry(&v, "root.hds", 9), 3);
+    CHECK_INT(entry(&v, "root.hds", 6), 4);
+    CHECK_INT(entry(&v, "root.hds", 7), 5);
+    CHECK_INT(volume_header(&v, "root.hds", 44), 0);
+    volume_remove(&v);
+}
+
+TEST(the_default_is_the_active_state_into_its_parent)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 1);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    CHECK_INT(count_states(&v), 2);
+    volume_expect(&v, GUID_1, "a....a...a");
+    volume_expect(&v, NULL, MERGED);
+    volume_write(&v, "0z");
+    volume_expect(&v, GUID_1, "a....a...a");
+    volume_remove(&v);
+}
+
+TEST(a_range_keeps_the_lowest_file_and_the_uppermost_guid)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .guid = GUID_2, .down_to = GUID_1};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    CHECK_INT(count_states(&v), 2);
+    volume_expect(&v, GUID_2, "a....bb..a");
+    volume_expect(&v, NULL, MERGED);
+    spec.guid = GUID_1;
+    CHECK_FAILS(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err, PLK_ERROR_NO_SNAPSHOT);
+    spec = (PlkMergeSpec){.struct_size = sizeof spec, .guid = GUID_2};
+    CHECK_FAILS(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err, PLK_ERROR_ARGUMENT);
+    volume_remove(&v);
+}
+
+TEST(a_new_file_takes_everything_and_names_later_deltas)
+{
+    char path[400];
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true, .new_file = path};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_RAW, 0);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &(PlkMergeSpec){.struct_size = sizeof spec}, NULL, &err), err);
+    snprintf(path, sizeof path, "%s", v.base);
+    CHECK_FAILS(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err, PLK_ERROR_EXISTS);
+    snprintf(path, sizeof path, "%s/new.hds", v.dir);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    volume_expect(&v, NULL, MERGED);
+    CHECK_INT(volume_files(&v), 2);
+    CHECK(access(v.base, F_OK) < 0);
+    CHECK_INT(entry(&v, "new.hds", 1), 0);
+    volume_write(&v, "8d");
+    volume_snapshot(&v, GUID_3);
+    volume_expect(&v, GUID_3, "c....bccda");
+    volume_remove(&v);
+}
+
+TEST(a_state_that_others_depend_on_is_not_merged_into)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .guid = GUID_2};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    CHECK_OK(plk_snapshot_switch(v.xml, NULL, GUID_1, false, &err), err);
+    CHECK_FAILS(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err, PLK_ERROR_ARGUMENT);
+    CHECK(strstr(err.message, GUID_1));
+    volume_expect(&v, GUID_2, "a....bb..a");
+    volume_remove(&v);
+}
+
+TEST(zeros_in_the_child_hide_what_the_parent_has)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec};
+    PlkDisk *disk;
+    PlkError err;
+    Volume v;
+
+    volume_new(&v, PLK_FORMAT_EXPANDED, 2);
+    volume_write(&v, "0a 1a 2a");
+    volume_snapshot(&v, GUID_1);
+    volume_snapshot(&v, GUID_2);
+    disk = volume_open(&v, true, NULL);
+    CHECK_INT(plk_disk_zero(disk, 0, 2 * VOLUME_CLUSTER_BYTES), 0);
+    CHECK_OK(plk_disk_close(disk, &err), err);
+    volume_expect(&v, NULL, "..a");
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    volume_expect(&v, NULL, "..a");
+    volume_expect(&v, GUID_1, "aaa");
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, NULL, &err), err);
+    volume_expect(&v, NULL, "..a");
+    volume_remove(&v);
+}
+
+/* ---- being stopped ---- */
+
+static int stop_at_once(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    CHECK(done <= total);
+    ++*(int *)arg;
+    return 1;
+}
+
+static int count_calls(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    int *calls = arg;
+
+    CHECK(done <= total);
+    if (done == total)
+        *calls = -1;
+    return 0;
+}
+
+TEST(a_cancelled_merge_leaves_every_state_to_be_read_and_can_be_repeated)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true};
+    int calls = 0;
+    PlkProgress stop = {stop_at_once, &calls}, count = {count_calls, &calls};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    CHECK_FAILS(plk_snapshot_merge(v.xml, NULL, &spec, &stop, &err), err, PLK_ERROR_CANCELLED);
+    CHECK(calls > 0);
+    CHECK_INT(count_states(&v), 3);
+    CHECK_INT(volume_files(&v), 4);
+    CHECK_INT(volume_header(&v, "root.hds", 44), 0);
+    volume_expect(&v, NULL, MERGED);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &spec, &count, &err), err);
+    CHECK_INT(calls, -1);
+    volume_expect(&v, NULL, MERGED);
+    volume_remove(&v);
+}
+
+/* ---- bare files ---- */
+
+static void paths_of(Volume *v, char paths[3][400])
+{
+    PlkSnapshotList list;
+    PlkError err;
+
+    CHECK_OK(plk_snapshot_list(v->xml, NULL, &list, &err), err);
+    for (size_t i = 0; i < 3; i++) /* descriptor order is base to top here */
+        snprintf(paths[2 - i], 400, "%s", list.items[i].path);
+    plk_snapshot_list_clear(&list);
+}
+
+static void expect_file(const char *path, bool raw, const char *head)
+{
+    PlkDiskOptions o = {.struct_size = sizeof o};
+    Content content;
+    PlkDisk *disk;
+    PlkError err;
+
+    CHECK_OK(plk_disk_open_images(&path, 1, raw, VOLUME_CLUSTER_SECTORS, &o, &disk, &err), err);
+    disk_content(disk, content);
+    CHECK_OK(plk_disk_close(disk, &err), err);
+    CHECK(strncmp(content, head, strlen(head)) == 0);
+}
+
+static void merge_bare(PlkFormat format)
+{
+    char paths[3][400], new_path[400];
+    const char *list[] = {paths[0], paths[1], paths[2]};
+    bool raw = format == PLK_FORMAT_RAW;
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, format, 2);
+    paths_of(&v, paths);
+    snprintf(new_path, sizeof new_path, "%s/new", v.dir);
+    CHECK_OK(plk_merge_files(list, 3, raw, new_path, NULL, &err), err);
+    expect_file(new_path, false, MERGED);
+    expect_file(paths[2], raw, "a....a...a");
+    CHECK_FAILS(plk_merge_files(list, 3, raw, new_path, NULL, &err), err, PLK_ERROR_EXISTS);
+    CHECK_OK(plk_merge_files(list, 3, raw, NULL, NULL, &err), err);
+    expect_file(paths[2], raw, MERGED);
+    CHECK_INT(volume_files(&v), 5);
+    volume_remove(&v);
+}
+
+TEST(bare_files_merge_into_the_last_or_a_new_one)
+{
+    merge_bare(PLK_FORMAT_EXPANDED);
+    merge_bare(PLK_FORMAT_RAW);
+    merge_bare(PLK_FORMAT_PREALLOCATED);
+}
+
+/* ---- swapping an image for its copy ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    static char buf[1 << 20];
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    size_t n;
+
+    CHECK(in && out);
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        CHECK_INT(fwrite(buf, 1, n, out), n);
+    fclose(in);
+    CHECK_INT(fclose(out), 0);
+}
+
+TEST(a_copy_replaces_an_image_under_its_own_name_or_the_old)
+{
+    char copy[400];
+    PlkReplaceSpec spec = {.struct_size = sizeof spec, .guid = GUID_1, .new_file = copy};
+    PlkSnapshotList list;
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    snprintf(copy, sizeof copy, "%s/copy", v.dir);
+    copy_file(v.base, copy);
+    CHECK_OK(plk_image_replace(v.xml, NULL, &spec, &err), err);
+    CHECK_OK(plk_snapshot_list(v.xml, NULL, &list, &err), err);
+    CHECK_STR(list.items[0].path, copy);
+    plk_snapshot_list_clear(&list);
+    volume_expect(&v, NULL, MERGED);
+    CHECK_FAILS(plk_image_replace(v.xml, NULL, &spec, &err), err, PLK_ERROR_ARGUMENT);
+
+    spec = (PlkReplaceSpec){.struct_size = sizeof spec, .level = 0, .new_file = v.base, .keep_name = true};
+    CHECK_OK(plk_image_replace(v.xml, NULL, &spec, &err), err);
+    CHECK(access(v.base, F_OK) < 0);
+    volume_expect(&v, NULL, MERGED);
+    volume_remove(&v);
+}
+
+TEST(what_is_no_copy_replaces_nothing)
+{
+    char copy[400];
+    PlkReplaceSpec spec = {.struct_size = sizeof spec, .new_file = copy};
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    spec.current_file = v.base;
+    snprintf(copy, sizeof copy, "%s/copy", v.dir);
+    copy_file(v.base, copy);
+    CHECK_INT(truncate(copy, 65536), 0);
+    CHECK_FAILS(plk_image_replace(v.xml, NULL, &spec, &err), err, PLK_ERROR_ARGUMENT);
+    copy_file("/proc/self/exe", copy);
+    CHECK_FAILS(plk_image_replace(v.xml, NULL, &spec, &err), err, PLK_ERROR_FORMAT);
+    spec.level = 7;
+    spec.current_file = NULL;
+    CHECK_FAILS(plk_image_replace(v.xml, NULL, &spec, &err), err, PLK_ERROR_ARGUMENT);
+    volume_expect(&v, NULL, MERGED);
+    volume_remove(&v);
+}
+
+TEST_MAIN()
