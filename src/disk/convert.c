@@ -2,10 +2,11 @@
 /*
  * Another format for a disk of one image.
  *
- * To preallocated: missing clusters are added in place, an ordinary growth, and the descriptor says so last. To and
- * from raw: a new file is filled beside the old one, and the descriptor switches to it. Then the new file takes over
- * the old name, which other tools look for: it gets a second link, that link is renamed over the old file, and the
- * descriptor names it; at each step the descriptor names a complete image of its own format.
+ * To preallocated: missing clusters are added in place, an ordinary growth, and the descriptor says so last.
+ * To and from raw: a new file is filled beside the old one, and the descriptor switches to it. Then the new
+ * file takes over the old name, which other tools look for: it gets a second link, that link is renamed over
+ * the old file, and the descriptor names it; at each step the descriptor names a complete image of its own
+ * format.
  */
 #include <ploopkit/create.h>
 
@@ -45,8 +46,8 @@ static int add_cluster(Filling *f, uint32_t *slot)
         return r;
     at = plk_image_offset(f->img, *slot);
     for (uint32_t done = 0; r == 0 && done < f->img->cluster_bytes; done += ZERO_BYTES)
-        r = plk_io_write(f->img->io, f->zero_buffer, PLK_MIN(ZERO_BYTES, f->img->cluster_bytes - done), at + done,
-                         PLK_POINT_DATA_ZERO);
+        r = plk_io_write(f->img->io, f->zero_buffer, PLK_MIN(ZERO_BYTES, f->img->cluster_bytes - done),
+                         at + done, PLK_POINT_DATA_ZERO);
     return r;
 }
 
@@ -56,7 +57,8 @@ static int fill_page(Filling *f, uint32_t page, uint32_t slots[PLK_BAT_PAGE_SLOT
     uint64_t end = (uint64_t)plk_image_slots(f->img) + PLK_BAT_FIRST_SLOT;
     int r = 0;
 
-    for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; r == 0 && i < PLK_BAT_PAGE_SLOTS && first + i < end; i++)
+    for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; r == 0 && i < PLK_BAT_PAGE_SLOTS && first + i < end;
+         i++)
         if (slots[i] == PLK_SLOT_NONE)
             r = add_cluster(f, &slots[i]);
     return r;
@@ -95,12 +97,15 @@ static int fill_pages(Filling *f)
 /* Rather refused now than full half-way. */
 static int check_space(PlkStore *store, const PlkImage *img, PlkError *err)
 {
-    uint64_t full = (uint64_t)img->first_cluster + plk_image_slots(img), have = atomic_load(&img->file_clusters), room;
+    uint64_t full = (uint64_t)img->first_cluster + plk_image_slots(img),
+             have = atomic_load(&img->file_clusters), room;
 
-    if (have >= full || plk_dir_free_space(store->dir, &room) < 0 || (full - have) << img->cluster_shift <= room)
+    if (have >= full || plk_dir_free_space(store->dir, &room) < 0 ||
+        (full - have) << img->cluster_shift <= room)
         return 0;
     return plk_fail(err, PLK_ERROR_NO_SPACE, "image '%s': preallocating needs %llu more bytes, %llu are free",
-                    img->io->name, (unsigned long long)((full - have) << img->cluster_shift), (unsigned long long)room);
+                    img->io->name, (unsigned long long)((full - have) << img->cluster_shift),
+                    (unsigned long long)room);
 }
 
 static int fill_image(PlkStore *store, bool zeros, const PlkProgress *progress, PlkError *err)
@@ -172,8 +177,8 @@ static int create_file(PlkStore *store, const PlkImage *old, PlkFormat to, bool 
     return 0;
 }
 
-static int create_target(PlkStore *store, PlkImage *old, PlkFormat to, bool alloc_full, const PlkProgress *progress,
-                         PlkImage **ret, PlkError *err)
+static int create_target(PlkStore *store, PlkImage *old, PlkFormat to, bool alloc_full,
+                         const PlkProgress *progress, PlkImage **ret, PlkError *err)
 {
     unsigned flags = PLK_IMAGE_WRITE | (to == PLK_FORMAT_RAW ? PLK_IMAGE_IS_RAW : 0) |
                      (alloc_full ? PLK_IMAGE_ALLOC_FULL : 0);
@@ -186,7 +191,8 @@ static int create_target(PlkStore *store, PlkImage *old, PlkFormat to, bool allo
     return 0;
 }
 
-static int plan(PlkStore *store, PlkFormat to, const char *file, uint64_t size, PlkDescriptor *ret, PlkError *err)
+static int plan(PlkStore *store, PlkFormat to, const char *file, uint64_t size, PlkDescriptor *ret,
+                PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor future = {0};
     char *copy;
@@ -208,8 +214,8 @@ static int plan(PlkStore *store, PlkFormat to, const char *file, uint64_t size, 
 }
 
 /*
- * The new file, which the descriptor names `file`, takes over `name`. Where the filesystem has no second links it
- * keeps the name it has: the disk is whole either way.
+ * The new file, which the descriptor names `file`, takes over `name`. Where the filesystem has no second
+ * links it keeps the name it has: the disk is whole either way.
  */
 static void take_over_name(PlkStore *store, PlkIo *file_io, const char *file, const char *name, PlkFormat to)
 {
@@ -242,7 +248,8 @@ static int close_target(PlkImage *target, PlkFormat to, PlkError *err)
     return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot finish the converted image") : 0;
 }
 
-static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const PlkProgress *progress, PlkError *err)
+static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const PlkProgress *progress,
+                         PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor future = {0};
     plk_cleanup(plk_image_dropp) PlkImage *old = NULL, *target = NULL;
@@ -254,11 +261,13 @@ static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const P
     if (plk_store_open_image(store, 0, PLK_IMAGE_WRITE, &old, err) < 0 ||
         create_target(store, old, to, alloc_full, progress, &target, err) < 0 ||
         plk_images_fold(&old, 1, target, PLK_FOLD_BASE | PLK_FOLD_FRESH, progress, err) < 0 ||
-        close_target(target, to, err) < 0 || plan(store, to, file, target->header.size_sectors, &future, err) < 0)
+        close_target(target, to, err) < 0 ||
+        plan(store, to, file, target->header.size_sectors, &future, err) < 0)
         return -1;
     r = plk_dir_link(store->dir, target->io, file);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s' in '%s'", file, store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s' in '%s'", file,
+                           store->dir->path);
     if (plk_store_commit_file(store, &future, file, err) < 0)
         return -1;
     take_over_name(store, target->io, file, name, to);
@@ -295,8 +304,8 @@ int plk_store_convert_format(PlkStore *store, PlkFormat to, bool alloc_full, con
     return set_preallocated(store, to == PLK_FORMAT_PREALLOCATED, err);
 }
 
-int plk_convert_format(const char *path, const char *root, PlkFormat to, bool alloc_full, const PlkProgress *progress,
-                       PlkError *err)
+int plk_convert_format(const char *path, const char *root, PlkFormat to, bool alloc_full,
+                       const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New disks, born whole: the image is made and filled without a name, then named, then the descriptor is published.
- * Until then nobody sees anything, and a killed process leaves nothing; a crash between the last two steps leaves an
- * image without a descriptor.
+ * New disks, born whole: the image is made and filled without a name, then named, then the descriptor is
+ * published. Until then nobody sees anything, and a killed process leaves nothing; a crash between the last
+ * two steps leaves an image without a descriptor.
  */
 #include <ploopkit/create.h>
 
@@ -22,10 +22,10 @@
 
 typedef struct Creation {
     PlkStore *store;
-    const char *base;  /* name of the image in the store's directory */
+    const char *base;   /* name of the image in the store's directory */
     PlkCreateSpec spec; /* made definite */
-    PlkIo *io;         /* the image, until the disk has it */
-    PlkDisk *disk;     /* over it, while it is filled */
+    PlkIo *io;          /* the image, until the disk has it */
+    PlkDisk *disk;      /* over it, while it is filled */
 } Creation;
 
 uint32_t plk_default_cluster_sectors(uint64_t size_sectors)
@@ -103,7 +103,8 @@ static int create_image(Creation *c, const PlkProgress *progress, PlkError *err)
 
 static int open_disk(Creation *c, PlkError *err)
 {
-    unsigned flags = PLK_IMAGE_WRITE | (c->spec.format == PLK_FORMAT_RAW ? PLK_IMAGE_IS_RAW : 0) |
+    unsigned flags = PLK_IMAGE_WRITE | PLK_IMAGE_UNPUBLISHED |
+                     (c->spec.format == PLK_FORMAT_RAW ? PLK_IMAGE_IS_RAW : 0) |
                      (c->spec.alloc_full ? PLK_IMAGE_ALLOC_FULL : 0);
     plk_cleanup(plk_image_dropp) PlkImage *img = NULL;
     PLK_FREE char *path = plk_printf("%s/%s", c->store->dir->path, c->base);
@@ -145,7 +146,8 @@ static int name_image(Creation *c, PlkError *err)
     if (r == -EEXIST)
         return check_absent(c, c->base, err);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s/%s'", c->store->dir->path, c->base);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s/%s'", c->store->dir->path,
+                           c->base);
     return 0;
 }
 
@@ -210,7 +212,8 @@ static int open_store(const char *path, const char *fs_word, PlkStore **ret, Plk
     return 0;
 }
 
-static int create(Creation *c, PlkCreateFill *fill, void *fill_arg, const PlkProgress *progress, PlkError *err)
+static int create(Creation *c, PlkCreateFill *fill, void *fill_arg, const PlkProgress *progress,
+                  PlkError *err)
 {
     if (check_absent(c, DESCRIPTOR_NAME, err) < 0 || check_absent(c, c->base, err) < 0 ||
         create_image(c, progress, err) < 0)

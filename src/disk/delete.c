@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Deleting a snapshot: a leaf is dropped, one child is merged down into it (the older file stays, the younger GUID
- * stays), and with more children it is only marked temporary, to go when it can.
+ * Deleting a snapshot: a leaf is dropped, one child is merged down into it (the older file stays, the younger
+ * GUID stays), and with more children it is only marked temporary, to go when it can.
  */
 #include <stdlib.h>
 
@@ -25,16 +25,17 @@ static int check_leaf(PlkStore *store, const PlkDescShot *shot, PlkError *err)
     size_t siblings;
 
     if (plk_guid_equal(&shot->parent, &PLK_GUID_NONE))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': Unable to delete base image", store->dir->path,
-                        store->name);
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': Unable to delete base image",
+                        store->dir->path, store->name);
     if (!plk_guid_equal(&shot->guid, &store->desc.top))
         return 0;
     siblings = plk_descriptor_count_children(&store->desc, &shot->parent) - 1;
     if (siblings)
-        return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "descriptor '%s/%s': without the active state, %s would be written to, but %zu other states "
-                        "depend on it; use snapshot-switch",
-                        store->dir->path, store->name, shot->parent.text, siblings);
+        return plk_fail(
+            err, PLK_ERROR_ARGUMENT,
+            "descriptor '%s/%s': without the active state, %s would be written to, but %zu other states "
+            "depend on it; use snapshot-switch",
+            store->dir->path, store->name, shot->parent.text, siblings);
     return 0;
 }
 
@@ -95,8 +96,8 @@ static int mark_temporary(PlkStore *store, int shot, PlkError *err)
     return plk_store_commit(store, &future, err);
 }
 
-static int merge_child(PlkStore *store, const PlkGuid *guid, PlkDeleteResult *result, const PlkProgress *progress,
-                       PlkError *err)
+static int merge_child(PlkStore *store, const PlkGuid *guid, PlkDeleteResult *result,
+                       const PlkProgress *progress, PlkError *err)
 {
     PlkGuid child = store->desc.shots[find_child(&store->desc, guid)].guid;
 
@@ -106,8 +107,8 @@ static int merge_child(PlkStore *store, const PlkGuid *guid, PlkDeleteResult *re
     return plk_store_merge_down(store, &child, progress, err);
 }
 
-static int delete_one(PlkStore *store, const PlkGuid *guid, PlkDeleteResult *result, const PlkProgress *progress,
-                      PlkError *err)
+static int delete_one(PlkStore *store, const PlkGuid *guid, PlkDeleteResult *result,
+                      const PlkProgress *progress, PlkError *err)
 {
     int shot = plk_descriptor_find_shot(&store->desc, guid);
 
@@ -185,8 +186,8 @@ int plk_store_merge_temporary(PlkStore *store, size_t *ret_n, const PlkProgress 
     return 0;
 }
 
-int plk_snapshot_merge_temporary(const char *path, const char *root, size_t *ret_n, const PlkProgress *progress,
-                                 PlkError *err)
+int plk_snapshot_merge_temporary(const char *path, const char *root, size_t *ret_n,
+                                 const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
 

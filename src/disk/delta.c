@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The images a descriptor names: opening them under their locks, bringing them to rest, and making new deltas.
+ * The images a descriptor names: opening them under their locks, bringing them to rest, and making new
+ * deltas.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -79,7 +80,8 @@ int plk_store_open_state(PlkStore *store, const PlkGuid *guid, const PlkDiskOpti
     if (!files)
         return plk_fail_nomem(err);
     for (size_t i = 0; i < n; i++)
-        files[i] = (PlkChainFile){store->desc.images[chain[i]].file, plk_store_is_raw(&store->desc, chain[i])};
+        files[i] =
+            (PlkChainFile){store->desc.images[chain[i]].file, plk_store_is_raw(&store->desc, chain[i])};
     if (plk_disk_open_chain(store->dir, files, n, store->desc.cluster_sectors, options, ret, err) < 0)
         return -1;
     (*ret)->store = store;
@@ -100,8 +102,8 @@ char *plk_store_delta_name(PlkStore *store, const PlkGuid *guid)
 }
 
 /* An empty file filled as a delta, not named. */
-static int create_io(PlkStore *store, const PlkImage *below, uint64_t size_sectors, bool alloc_full, PlkIo **ret,
-                     PlkError *err)
+static int create_io(PlkStore *store, const PlkImage *below, uint64_t size_sectors, bool alloc_full,
+                     PlkIo **ret, PlkError *err)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     PlkImageSpec spec = {
@@ -131,7 +133,8 @@ int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t si
     r = plk_io_lock(io, PLK_IO_LOCK_EXCLUSIVE);
     if (r < 0)
         return plk_fail_locked(err, io, r);
-    if (plk_image_open(io, PLK_IMAGE_WRITE | (alloc_full ? PLK_IMAGE_ALLOC_FULL : 0), 0, ret, err) < 0)
+    if (plk_image_open(io, PLK_IMAGE_WRITE | PLK_IMAGE_UNPUBLISHED | (alloc_full ? PLK_IMAGE_ALLOC_FULL : 0),
+                       0, ret, err) < 0)
         return -1;
     io = NULL;
     return 0;
@@ -147,9 +150,11 @@ int plk_store_create_delta(PlkStore *store, const char *file, const PlkImage *be
         return -1;
     r = plk_dir_link(store->dir, io, file);
     if (r == -EEXIST)
-        return plk_fail(err, PLK_ERROR_EXISTS, "cannot create delta '%s' in '%s': File exists", file, store->dir->path);
+        return plk_fail(err, PLK_ERROR_EXISTS, "cannot create delta '%s' in '%s': File exists", file,
+                        store->dir->path);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", file, store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", file,
+                           store->dir->path);
     return 0;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The copy engine of merging. For each page of the BAT it resolves which source owns a slot, finds the slot's place
- * in the target (its own cluster, else a new one) and copies. What lies side by side in both files is copied in one
- * call, for a reflink costs the same whatever its length.
+ * The copy engine of merging. For each page of the BAT it resolves which source owns a slot, finds the slot's
+ * place in the target (its own cluster, else a new one) and copies. What lies side by side in both files is
+ * copied in one call, for a reflink costs the same whatever its length.
  *
- * Order, a batch of BAT pages at a time: data, sync, pages, sync. A crash leaves clusters overwritten in place by
- * what the source above says anyway, and new ones that nothing names: repeating mends both.
+ * Order, a batch of BAT pages at a time: data, sync, pages, sync. A crash leaves clusters overwritten in
+ * place by what the source above says anyway, and new ones that nothing names: repeating mends both.
  */
 #include "disk/fold.h"
 
@@ -299,8 +299,9 @@ static int fold_pages(Fold *f)
 static int check_fit(const PlkImage *upper, const PlkImage *lower, PlkError *err)
 {
     if (upper->cluster_bytes != lower->cluster_bytes)
-        return plk_fail(err, PLK_ERROR_FORMAT, "images '%s' and '%s' differ in cluster size (%u and %u bytes)",
-                        upper->io->name, lower->io->name, upper->cluster_bytes, lower->cluster_bytes);
+        return plk_fail(err, PLK_ERROR_FORMAT,
+                        "images '%s' and '%s' differ in cluster size (%u and %u bytes)", upper->io->name,
+                        lower->io->name, upper->cluster_bytes, lower->cluster_bytes);
     /* A raw image may end within a cluster; what holds its copy does not. */
     if (plk_image_slots(upper) < plk_image_slots(lower))
         return plk_fail(err, PLK_ERROR_FORMAT, "image '%s' is smaller than '%s' below it", upper->io->name,
@@ -333,17 +334,19 @@ static int prepare(Fold *f, const PlkProgress *progress, PlkError *err)
 static int fail_fold(Fold *f, int r, PlkError *err)
 {
     if (r == -EUCLEAN && f->damaged)
-        return plk_fail(err, PLK_ERROR_FORMAT,
-                        "image '%s': a block allocation table entry is damaged; run 'ploop check' on it before merging",
-                        f->damaged->io->name);
+        return plk_fail(
+            err, PLK_ERROR_FORMAT,
+            "image '%s': a block allocation table entry is damaged; run 'ploop check' on it before merging",
+            f->damaged->io->name);
     if (r == -ECANCELED)
-        return plk_fail(err, PLK_ERROR_CANCELLED, "merging into image '%s' was cancelled; the snapshots are as before",
+        return plk_fail(err, PLK_ERROR_CANCELLED,
+                        "merging into image '%s' was cancelled; the snapshots are as before",
                         f->target->io->name);
     return plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot merge into image '%s'", f->target->io->name);
 }
 
-int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags, const PlkProgress *progress,
-                    PlkError *err)
+int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags,
+                    const PlkProgress *progress, PlkError *err)
 {
     Fold f = {.sources = sources, .n = n, .target = target, .flags = flags, .progress = progress};
     int r;

@@ -10,9 +10,10 @@ typedef enum PlkFoldFlags {
 } PlkFoldFlags;
 
 /*
- * sources: from the uppermost down, open for reading. target: open for writing; the image below the last source, or
- * a new one. It is grown to the uppermost's size first. After 0 all is on disk, but for the closed mark; after an error
- * the target holds a mix of old and new clusters, harmless since the sources hide it, and can be folded into again.
+ * sources: from the uppermost down, open for reading. target: open for writing; the image below the last
+ * source, or a new one. It is grown to the uppermost's size first. After 0 all is on disk, but for the closed
+ * mark; after an error the target holds a mix of old and new clusters, harmless since the sources hide it,
+ * and can be folded into again.
  */
-int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags, const PlkProgress *progress,
-                    PlkError *err);
+int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags,
+                    const PlkProgress *progress, PlkError *err);

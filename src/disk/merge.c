@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Merging neighbours of a chain: the lowest image of the range takes what those above it hold and the GUID of the
- * uppermost, in one descriptor commit; then the others go. Or a new file takes everything. fold.c copies.
+ * Merging neighbours of a chain: the lowest image of the range takes what those above it hold and the GUID of
+ * the uppermost, in one descriptor commit; then the others go. Or a new file takes everything. fold.c copies.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -60,8 +60,8 @@ static int find_lower(Merge *m, const PlkMergeSpec *spec, PlkError *err)
     for (m->lower = m->upper; m->lower-- > 0;)
         if (plk_guid_equal(&image_at(m, m->lower)->guid, &guid))
             return 0;
-    return plk_fail(err, PLK_ERROR_ARGUMENT, "snapshot %s is not an ancestor of %s: nothing to merge", guid.text,
-                    image_at(m, m->upper)->guid.text);
+    return plk_fail(err, PLK_ERROR_ARGUMENT, "snapshot %s is not an ancestor of %s: nothing to merge",
+                    guid.text, image_at(m, m->upper)->guid.text);
 }
 
 static int find_range(Merge *m, const PlkMergeSpec *spec, PlkError *err)
@@ -75,8 +75,8 @@ static int find_range(Merge *m, const PlkMergeSpec *spec, PlkError *err)
     if (plk_descriptor_chain(desc, &upper, m->store->name, &m->chain, &n, err) < 0)
         return -1;
     if (n < 2)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "snapshot %s is the base: it has no parent to be merged into",
-                        upper.text);
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "snapshot %s is the base: it has no parent to be merged into", upper.text);
     m->upper = n - 1;
     if (find_lower(m, spec, err) < 0)
         return -1;
@@ -84,9 +84,10 @@ static int find_range(Merge *m, const PlkMergeSpec *spec, PlkError *err)
         const PlkGuid *guid = &image_at(m, i)->guid;
         size_t children = plk_descriptor_count_children(desc, guid);
         if (children != 1)
-            return plk_fail(err, PLK_ERROR_ARGUMENT,
-                            "cannot merge into snapshot %s: %zu other states depend on it; delete those first",
-                            guid->text, children - 1);
+            return plk_fail(
+                err, PLK_ERROR_ARGUMENT,
+                "cannot merge into snapshot %s: %zu other states depend on it; delete those first",
+                guid->text, children - 1);
     }
     return 0;
 }
@@ -148,7 +149,8 @@ static int open_target(Merge *m, PlkImage **ret, PlkError *err)
 {
     if (!m->new_file)
         return plk_store_open_image(m->store, m->chain[m->lower], PLK_IMAGE_WRITE, ret, err);
-    return plk_store_create_unnamed(m->store, m->sources[0], m->sources[0]->header.size_sectors, false, ret, err);
+    return plk_store_create_unnamed(m->store, m->sources[0], m->sources[0]->header.size_sectors, false, ret,
+                                    err);
 }
 
 /* Everything up to, but not including, the commit. */
@@ -166,8 +168,8 @@ static int fold(Merge *m, const PlkProgress *progress, PlkError *err)
         r = plk_dir_link(m->store->dir, target->io, m->new_file);
         linked = r == 0;
         if (r < 0)
-            plk_fail_io(err, r == -EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_CREATE, r, "cannot create image '%s'",
-                        m->new_file);
+            plk_fail_io(err, r == -EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_CREATE, r,
+                        "cannot create image '%s'", m->new_file);
     }
     if (plk_image_close(target, r < 0 ? NULL : err) < 0)
         r = -1;
@@ -218,7 +220,8 @@ int plk_store_merge(PlkStore *store, const PlkMergeSpec *spec, const PlkProgress
         if (plk_store_file_entry(store, spec->new_file, &new_file, err) < 0)
             return -1;
         if (plk_dir_exists(store->dir, new_file) != 0)
-            return plk_fail(err, PLK_ERROR_EXISTS, "cannot merge into new image '%s': File exists", spec->new_file);
+            return plk_fail(err, PLK_ERROR_EXISTS, "cannot merge into new image '%s': File exists",
+                            spec->new_file);
         m.new_file = new_file;
     }
     return run(&m, progress, err);
@@ -231,8 +234,8 @@ int plk_store_merge_down(PlkStore *store, const PlkGuid *upper, const PlkProgres
     return plk_store_merge(store, &spec, progress, err);
 }
 
-int plk_snapshot_merge(const char *path, const char *root, const PlkMergeSpec *spec, const PlkProgress *progress,
-                       PlkError *err)
+int plk_snapshot_merge(const char *path, const char *root, const PlkMergeSpec *spec,
+                       const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
 

@@ -19,7 +19,8 @@ static int open_dir_of(const char *path, PlkDir **ret, PlkError *err)
     return r < 0 ? plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open the directory of '%s'", path) : 0;
 }
 
-static int open_sources(PlkDir *dir, char *const *paths, size_t n, bool last_is_raw, PlkImage **images, PlkError *err)
+static int open_sources(PlkDir *dir, char *const *paths, size_t n, bool last_is_raw, PlkImage **images,
+                        PlkError *err)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned flags = PLK_IMAGE_REFUSE_DIRTY;
@@ -51,7 +52,8 @@ static int fold_into_last(PlkDir *dir, PlkImage **images, size_t n, const char *
     return r;
 }
 
-static int fold_into_new(PlkImage **images, size_t n, const char *path, const PlkProgress *progress, PlkError *err)
+static int fold_into_new(PlkImage **images, size_t n, const char *path, const PlkProgress *progress,
+                         PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
@@ -110,7 +112,8 @@ int plk_merge_files(const char *const *top_to_base, size_t n, bool base_is_raw, 
     int r = 0;
 
     if (n < 2 || n > PLK_CHAIN_SLOTS)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "cannot merge %zu images: 2 to %d are needed", n, PLK_CHAIN_SLOTS);
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "cannot merge %zu images: 2 to %d are needed", n,
+                        PLK_CHAIN_SLOTS);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = plk_file_locate(top_to_base[i], &paths[i], err);
     if (r == 0 && new_file)

@@ -2,9 +2,9 @@
 /*
  * The geometry note: size, cluster, version, format and filesystem as text inside DiskDescriptor.xml.lck.
  *
- * libvirt wipes a ploop volume by removing image and descriptor and asking for a new one of the size it remembers,
- * which is 0. The lock file survives that, and locking does not look at what it holds. A note that was torn by a
- * crash lacks its last line and counts as none.
+ * libvirt wipes a ploop volume by removing image and descriptor and asking for a new one of the size it
+ * remembers, which is 0. The lock file survives that, and locking does not look at what it holds. A note that
+ * was torn by a crash lacks its last line and counts as none.
  */
 #include "disk/note.h"
 
@@ -45,9 +45,10 @@ static bool parse_note(const char *text, PlkGeometryNote *ret)
     unsigned long long size;
     char format[16], end;
 
-    if (sscanf(text,
-               "ploop geometry 1\nsize %20llu\ncluster %10u\nversion %1d\nformat %15s\nfilesystem %15s\nend%c", &size,
-               &note.cluster_sectors, &note.version, format, note.filesystem, &end) != 6 ||
+    if (sscanf(
+            text,
+            "ploop geometry 1\nsize %20llu\ncluster %10u\nversion %1d\nformat %15s\nfilesystem %15s\nend%c",
+            &size, &note.cluster_sectors, &note.version, format, note.filesystem, &end) != 6 ||
         end != '\n' || !parse_format(format, &note.format))
         return false;
     if (size == 0 || !plk_cluster_is_valid(note.cluster_sectors) || note.version < 0 || note.version > 2)
@@ -132,12 +133,12 @@ static int read_note(PlkDir *dir, const char *base_name, PlkGeometryNote *ret, P
     int r;
 
     if (plk_dir_exists(dir, "DiskDescriptor.xml") != 0 || plk_dir_exists(dir, base_name) != 0)
-        return plk_fail(err, PLK_ERROR_NOT_FOUND, "'%s' holds a disk: the size of what was there before is not looked up",
-                        dir->path);
+        return plk_fail(err, PLK_ERROR_NOT_FOUND,
+                        "'%s' holds a disk: the size of what was there before is not looked up", dir->path);
     r = plk_dir_read_file(dir, "DiskDescriptor.xml.lck", NOTE_MAX, &text, NULL);
     if (r < 0 || !parse_note(text, ret))
-        return plk_fail(err, PLK_ERROR_NOT_FOUND, "'%s' does not remember the size of a disk: a size is needed",
-                        dir->path);
+        return plk_fail(err, PLK_ERROR_NOT_FOUND,
+                        "'%s' does not remember the size of a disk: a size is needed", dir->path);
     return 0;
 }
 
@@ -147,7 +148,7 @@ int plk_geometry_note_read(const char *path, const char *base_name, PlkGeometryN
     int r = plk_dir_open_fs(path, NULL, &dir);
 
     if (r < 0)
-        return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r, "cannot open directory '%s'",
-                           path);
+        return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
+                           "cannot open directory '%s'", path);
     return read_note(dir, base_name, ret, err);
 }

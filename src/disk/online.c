@@ -2,9 +2,10 @@
 /*
  * A snapshot of a disk that this process has open for writing.
  *
- * All slow steps come first: the new delta is made, named and synced and the future descriptor written while requests
- * run on. Then, with the disk quiet: flush, mark the old top closed, commit, put the new delta on top. The map stays
- * valid, since every slot keeps its level; the old top's clusters are simply no longer the top's.
+ * All slow steps come first: the new delta is made, named and synced and the future descriptor written while
+ * requests run on. Then, with the disk quiet: flush, mark the old top closed, commit, put the new delta on
+ * top. The map stays valid, since every slot keeps its level; the old top's clusters are simply no longer the
+ * top's.
  */
 #include <ploopkit/snapshot.h>
 
@@ -26,7 +27,8 @@ typedef struct Stacking {
     PlkDescriptor future;
 } Stacking;
 
-/* The descriptor may have changed since the disk was opened: never under an exclusively locked top, but trust is no proof. */
+/* The descriptor may have changed since the disk was opened: never under an exclusively locked top, but trust
+ * is no proof. */
 static int check_chain(const PlkDisk *disk, PlkStore *store, PlkError *err)
 {
     PLK_FREE int *chain = NULL;
@@ -40,8 +42,9 @@ static int check_chain(const PlkDisk *disk, PlkStore *store, PlkError *err)
         return plk_fail_nomem(err);
     if (n == disk->n_images && strcmp(top, plk_disk_top(disk)->io->name) == 0)
         return 0;
-    return plk_fail(err, PLK_ERROR_BUSY, "descriptor '%s/%s' no longer describes the open disk; open it again",
-                    store->dir->path, store->name);
+    return plk_fail(err, PLK_ERROR_BUSY,
+                    "descriptor '%s/%s' no longer describes the open disk; open it again", store->dir->path,
+                    store->name);
 }
 
 static int make_delta(Stacking *s, const PlkSnapshotSpec *spec, PlkError *err)
@@ -52,12 +55,13 @@ static int make_delta(Stacking *s, const PlkSnapshotSpec *spec, PlkError *err)
     s->file = plk_store_delta_name(s->store, NULL);
     if (!s->file)
         return plk_fail_nomem(err);
-    if (plk_store_create_unnamed(s->store, top, s->disk->size / 512, spec->alloc_full || top->alloc_full, &s->delta,
-                                 err) < 0)
+    if (plk_store_create_unnamed(s->store, top, s->disk->size / 512, spec->alloc_full || top->alloc_full,
+                                 &s->delta, err) < 0)
         return -1;
     r = plk_dir_link(s->store->dir, s->delta->io, s->file);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", s->file, s->store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", s->file,
+                           s->store->dir->path);
     s->named = true;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The operations of <ploopkit/snapshot.h> and <ploopkit/create.h> on a store that is open, locked and loaded, so
- * that one can be a step of another and tests can run them on any kind of directory.
+ * The operations of <ploopkit/snapshot.h> and <ploopkit/create.h> on a store that is open, locked and loaded,
+ * so that one can be a step of another and tests can run them on any kind of directory.
  */
 #pragma once
 
@@ -10,15 +10,16 @@
 
 #include "disk/store.h"
 
-/* "Old format": the active GUID is not the constant one; ploop refuses to touch the snapshots of such a disk. */
+/* "Old format": the active GUID is not the constant one; ploop refuses to touch the snapshots of such a disk.
+ */
 int plk_store_refuse_old(const PlkStore *store, PlkError *err);
 /* With or without braces; NO_SNAPSHOT unless the descriptor has it, ARGUMENT if it is no GUID. */
 int plk_store_find_guid(const PlkStore *store, const char *text, PlkGuid *ret, PlkError *err);
 /* Checks spec->guid (or makes one) and the length of the chain. */
 int plk_store_plan_snapshot(PlkStore *store, const PlkSnapshotSpec *spec, PlkGuid *ret_guid, PlkError *err);
 /* The descriptor with the active state renamed to `guid` and a new one in `file` above it. */
-int plk_store_stack(PlkStore *store, const PlkGuid *guid, bool temporary, const char *file, PlkDescriptor *ret,
-                    PlkError *err);
+int plk_store_stack(PlkStore *store, const PlkGuid *guid, bool temporary, const char *file,
+                    PlkDescriptor *ret, PlkError *err);
 
 /* Commits a future that names `file`, which was just made: it goes again if there is no commit. */
 int plk_store_commit_file(PlkStore *store, PlkDescriptor *future, const char *file, PlkError *err);

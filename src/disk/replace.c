@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Swapping an image for an identical copy: by another name in the descriptor, or, to keep the name, by a rename over
- * the old file. Either is one atomic step. "Identical" means length and header; the copy's BAT must be sound.
+ * Swapping an image for an identical copy: by another name in the descriptor, or, to keep the name, by a
+ * rename over the old file. Either is one atomic step. "Identical" means length and header; the copy's BAT
+ * must be sound.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,8 +26,8 @@ static int find_by_file(PlkStore *store, const char *file, PlkError *err)
         if (path && (strcmp(path, wanted) == 0 || strcmp(path, beside) == 0))
             return (int)i;
     }
-    return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s' names no image '%s'", store->dir->path, store->name,
-                    file);
+    return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s' names no image '%s'", store->dir->path,
+                    store->name, file);
 }
 
 static int find_by_level(PlkStore *store, int level, PlkError *err)
@@ -37,8 +38,8 @@ static int find_by_level(PlkStore *store, int level, PlkError *err)
     if (plk_descriptor_chain(&store->desc, &store->desc.top, store->name, &chain, &n, err) < 0)
         return -1;
     if (level < 0 || (size_t)level >= n)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': level %d is outside 0..%zu", store->dir->path,
-                        store->name, level, n - 1);
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': level %d is outside 0..%zu",
+                        store->dir->path, store->name, level, n - 1);
     return chain[level];
 }
 
@@ -51,7 +52,8 @@ static int find_image(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
             return -1;
         return plk_descriptor_find_image(&store->desc, &guid);
     }
-    return spec->current_file ? find_by_file(store, spec->current_file, err) : find_by_level(store, spec->level, err);
+    return spec->current_file ? find_by_file(store, spec->current_file, err)
+                              : find_by_level(store, spec->level, err);
 }
 
 /* ---- is it a copy? ---- */
@@ -87,8 +89,8 @@ static int check_copy(PlkImage *old, PlkImage *copy, PlkError *err)
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_STAT, r, "image '%s'", copy->io->name);
     if (a != b || !same_header(old, copy))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "image '%s' is not a copy of '%s': %s differs", copy->io->name,
-                        old->io->name, a != b ? "its length" : "its header");
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "image '%s' is not a copy of '%s': %s differs",
+                        copy->io->name, old->io->name, a != b ? "its length" : "its header");
     r = copy->kind == PLK_IMAGE_RAW ? 0 : plk_image_walk_bat(copy, check_page, NULL);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_READ, r, "image '%s': its block allocation table is damaged",
@@ -140,8 +142,8 @@ int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s' is an image of this disk already", spec->new_file);
     flags = plk_store_is_raw(&store->desc, index) ? PLK_IMAGE_IS_RAW : 0;
     if (plk_store_open_image(store, index, PLK_IMAGE_WRITE, &old, err) < 0 ||
-        plk_chain_open_image(store->dir, entry, flags | PLK_IMAGE_REFUSE_DIRTY, false, store->desc.cluster_sectors,
-                             &copy, err) < 0 ||
+        plk_chain_open_image(store->dir, entry, flags | PLK_IMAGE_REFUSE_DIRTY, false,
+                             store->desc.cluster_sectors, &copy, err) < 0 ||
         check_copy(old, copy, err) < 0)
         return -1;
     if (spec->keep_name)

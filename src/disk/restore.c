@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A descriptor for an image that lost its own. Whatever calls this may not look at how it went (libvirt does not),
- * so it waits for nobody, demands little, and touches no file but the descriptor and the note beside it.
+ * A descriptor for an image that lost its own. Whatever calls this may not look at how it went (libvirt does
+ * not), so it waits for nobody, demands little, and touches no file but the descriptor and the note beside
+ * it.
  */
 #include <ploopkit/create.h>
 
@@ -43,8 +44,9 @@ static int look_at_raw(PlkIo *io, uint32_t *cluster, uint64_t *ret_size, PlkErro
         return plk_fail(err, PLK_ERROR_ARGUMENT, "image '%s': Incorrect blocksize specified: %d", io->name,
                         *cluster ? (int)*cluster : -1);
     if (bytes == 0 || bytes % (*cluster * (uint64_t)PLK_SECTOR))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "raw image '%s': its %llu bytes are not whole clusters of %u sectors",
-                        io->name, (unsigned long long)bytes, *cluster);
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "raw image '%s': its %llu bytes are not whole clusters of %u sectors", io->name,
+                        (unsigned long long)bytes, *cluster);
     *ret_size = sectors;
     return 0;
 }
@@ -65,15 +67,16 @@ static int look_at_header(PlkIo *io, uint32_t *cluster, uint64_t *ret_size, PlkE
     return 0;
 }
 
-static int describe(PlkStore *store, const char *entry, bool raw, uint32_t cluster, PlkDescriptor *ret, PlkError *err)
+static int describe(PlkStore *store, const char *entry, bool raw, uint32_t cluster, PlkDescriptor *ret,
+                    PlkError *err)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     uint64_t size;
     int r = plk_dir_open_file(store->dir, entry, 0, 0, &io);
 
     if (r < 0)
-        return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r, "cannot open image '%s' of '%s'",
-                           entry, store->dir->path);
+        return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
+                           "cannot open image '%s' of '%s'", entry, store->dir->path);
     if ((raw ? look_at_raw(io, &cluster, &size, err) : look_at_header(io, &cluster, &size, err)) < 0)
         return -1;
     return plk_descriptor_new(size, cluster, false, raw, entry, ret, err);
@@ -117,7 +120,8 @@ static int open_store(const char *where, PlkStore **ret, PlkError *err)
         return plk_fail_io(err, r == -ENOENT || r == -ENOTDIR ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
                            "cannot open directory '%s'", where);
     if (plk_dir_exists(dir, DESCRIPTOR_NAME) != 0)
-        return plk_fail(err, PLK_ERROR_EXISTS, "Can't create '%s/%s': File exists", dir->path, DESCRIPTOR_NAME);
+        return plk_fail(err, PLK_ERROR_EXISTS, "Can't create '%s/%s': File exists", dir->path,
+                        DESCRIPTOR_NAME);
     if (plk_store_open_dir(dir, DESCRIPTOR_NAME, ret, err) < 0)
         return -1;
     dir = NULL;
@@ -134,7 +138,8 @@ int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uin
     OrphanCount orphans = {0};
 
     if (open_store(dir, &store, err) < 0 || plk_store_file_entry(store, base_path, &entry, err) < 0 ||
-        describe(store, entry, raw, cluster_sectors, &desc, err) < 0 || plk_store_commit(store, &desc, err) < 0)
+        describe(store, entry, raw, cluster_sectors, &desc, err) < 0 ||
+        plk_store_commit(store, &desc, err) < 0)
         return -1;
     write_note(store);
     orphans.base = strrchr(entry, '/') ? strrchr(entry, '/') + 1 : entry;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A scratch delta; scratch.h says what for. It has no name until it is committed, so a crash while the helper works
- * leaves nothing at all.
+ * A scratch delta; scratch.h says what for. It has no name until it is committed, so a crash while the helper
+ * works leaves nothing at all.
  */
 #include "disk/scratch.h"
 
@@ -20,8 +20,8 @@ struct PlkScratch {
 };
 
 /* base .. active image, shared, and the scratch above; *ret_n counts what is open also after a failure. */
-static int open_images(PlkStore *store, const int *chain, size_t n, uint64_t size, PlkImage **images, size_t *ret_n,
-                       PlkError *err)
+static int open_images(PlkStore *store, const int *chain, size_t n, uint64_t size, PlkImage **images,
+                       size_t *ret_n, PlkError *err)
 {
     PlkImage *top;
 
@@ -32,7 +32,8 @@ static int open_images(PlkStore *store, const int *chain, size_t n, uint64_t siz
     if (size && size < top->header.size_sectors)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "disk '%s' has %llu sectors; %llu are less", top->io->name,
                         (unsigned long long)top->header.size_sectors, (unsigned long long)size);
-    if (plk_store_create_unnamed(store, top, size ? size : top->header.size_sectors, false, &images[n], err) < 0)
+    if (plk_store_create_unnamed(store, top, size ? size : top->header.size_sectors, false, &images[n], err) <
+        0)
         return -1;
     *ret_n = n + 1;
     return 0;
@@ -73,7 +74,8 @@ static int begin(PlkScratch *s, uint64_t size, PlkError *err)
     return open_disk(s, chain, n, size, err);
 }
 
-int plk_scratch_begin(const char *path, const char *root, uint64_t size_sectors, PlkScratch **ret, PlkError *err)
+int plk_scratch_begin(const char *path, const char *root, uint64_t size_sectors, PlkScratch **ret,
+                      PlkError *err)
 {
     PlkScratch *s = plk_calloc(1, sizeof *s);
 
@@ -115,7 +117,8 @@ static int finish_delta(PlkScratch *s, const char *file, PlkError *err)
     }
     r = plk_dir_link(s->store->dir, plk_disk_top(disk)->io, file);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", file, s->store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", file,
+                           s->store->dir->path);
     s->disk = NULL;
     if (plk_disk_close(disk, err) == 0)
         return 0;
@@ -160,7 +163,8 @@ int plk_scratch_commit(PlkScratch *scratch, const PlkProgress *progress, PlkErro
         if (r == 0) {
             r = plk_store_merge_down(scratch->store, &PLK_GUID_TOP, progress, err);
             if (r < 0)
-                plk_error_prefix(err, "the change is made, but a temporary snapshot stays until the next operation: ");
+                plk_error_prefix(
+                    err, "the change is made, but a temporary snapshot stays until the next operation: ");
         }
     }
     plk_scratch_drop(scratch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Listing snapshots, taking one of a disk at rest, and going on from another. Each is one descriptor commit; the new
- * delta is complete and named before it, the old one goes after it. online.c takes one of an open disk.
+ * Listing snapshots, taking one of a disk at rest, and going on from another. Each is one descriptor commit;
+ * the new delta is complete and named before it, the old one goes after it. online.c takes one of an open
+ * disk.
  */
 #include <ploopkit/snapshot.h>
 
@@ -24,8 +25,8 @@ static int fill_item(PlkStore *store, const PlkDescShot *shot, PlkSnapshot *item
     int i = plk_descriptor_find_image(&store->desc, &shot->guid);
 
     if (i < 0)
-        return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s/%s': snapshot %s has no image", store->dir->path,
-                        store->name, shot->guid.text);
+        return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s/%s': snapshot %s has no image",
+                        store->dir->path, store->name, shot->guid.text);
     item->path = plk_path_canonical(store->dir->path, store->desc.images[i].file);
     if (!item->path)
         return plk_fail_nomem(err);
@@ -91,10 +92,11 @@ int plk_store_refuse_old(const PlkStore *store, PlkError *err)
 {
     if (plk_guid_equal(&store->desc.top, &PLK_GUID_TOP))
         return 0;
-    return plk_fail(err, PLK_ERROR_UNSUPPORTED,
-                    "descriptor '%s/%s': Snapshot is in old format (the active state is %s); grow the disk or merge to "
-                    "bring it up to date",
-                    store->dir->path, store->name, store->desc.top.text);
+    return plk_fail(
+        err, PLK_ERROR_UNSUPPORTED,
+        "descriptor '%s/%s': Snapshot is in old format (the active state is %s); grow the disk or merge to "
+        "bring it up to date",
+        store->dir->path, store->name, store->desc.top.text);
 }
 
 int plk_store_find_guid(const PlkStore *store, const char *text, PlkGuid *ret, PlkError *err)
@@ -118,10 +120,11 @@ static int check_depth(PlkStore *store, const PlkGuid *guid, PlkError *err)
     if (plk_descriptor_chain(&store->desc, guid, store->name, &chain, &n, err) < 0)
         return -1;
     if (n >= PLK_CHAIN_MAX)
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED,
-                        "descriptor '%s/%s': %zu images lie above one another, more than %d cannot; delete or merge "
-                        "snapshots first",
-                        store->dir->path, store->name, n, PLK_CHAIN_MAX);
+        return plk_fail(
+            err, PLK_ERROR_UNSUPPORTED,
+            "descriptor '%s/%s': %zu images lie above one another, more than %d cannot; delete or merge "
+            "snapshots first",
+            store->dir->path, store->name, n, PLK_CHAIN_MAX);
     return 0;
 }
 
@@ -144,8 +147,8 @@ int plk_store_plan_snapshot(PlkStore *store, const PlkSnapshotSpec *spec, PlkGui
     return 0;
 }
 
-int plk_store_stack(PlkStore *store, const PlkGuid *guid, bool temporary, const char *file, PlkDescriptor *ret,
-                    PlkError *err)
+int plk_store_stack(PlkStore *store, const PlkGuid *guid, bool temporary, const char *file,
+                    PlkDescriptor *ret, PlkError *err)
 {
     PlkDescriptor future = {0};
 
@@ -188,7 +191,8 @@ int plk_store_snapshot(PlkStore *store, const PlkSnapshotSpec *spec, PlkGuid *re
     if (!file)
         return plk_fail_nomem(err);
     index = plk_descriptor_find_image(&store->desc, &PLK_GUID_TOP);
-    if (plk_store_settle(store, index, err) < 0 || plk_store_stack(store, &guid, spec->temporary, file, &future, err) < 0)
+    if (plk_store_settle(store, index, err) < 0 ||
+        plk_store_stack(store, &guid, spec->temporary, file, &future, err) < 0)
         return -1;
     /* Held to the end: nobody must begin to write to what becomes a lower image. */
     if (plk_store_open_image(store, index, PLK_IMAGE_WRITE, &top, err) < 0)
@@ -200,7 +204,8 @@ int plk_store_snapshot(PlkStore *store, const PlkSnapshotSpec *spec, PlkGuid *re
     return 0;
 }
 
-int plk_snapshot_create(const char *path, const char *root, const PlkSnapshotSpec *spec, char *ret_guid, PlkError *err)
+int plk_snapshot_create(const char *path, const char *root, const PlkSnapshotSpec *spec, char *ret_guid,
+                        PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     PlkSnapshotSpec none = {.struct_size = sizeof none};
@@ -229,13 +234,14 @@ static int check_switch(PlkStore *store, const PlkGuid *guid, PlkError *err)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': %s is the active state already",
                         store->dir->path, store->name, guid->text);
     if (store->desc.shots[shot].temporary)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': snapshot %s is temporary; it cannot be gone on from",
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "descriptor '%s/%s': snapshot %s is temporary; it cannot be gone on from",
                         store->dir->path, store->name, guid->text);
     return check_depth(store, guid, err);
 }
 
-static int plan_switch(PlkStore *store, const PlkGuid *guid, bool keep_old, const PlkImage *below, const char *file,
-                       PlkDescriptor *ret, PlkError *err)
+static int plan_switch(PlkStore *store, const PlkGuid *guid, bool keep_old, const PlkImage *below,
+                       const char *file, PlkDescriptor *ret, PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor future = {0};
     PlkGuid random;

@@ -61,7 +61,8 @@ static int split_path(const char *path, char **ret_dir, const char **ret_name, P
         *ret_dir = plk_strdup(path);
         *ret_name = DEFAULT_NAME;
     } else if (ends_in_xml(path)) {
-        *ret_dir = slash == path ? plk_strdup("/") : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+        *ret_dir = slash == path ? plk_strdup("/")
+                                 : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
         *ret_name = slash ? slash + 1 : path;
     } else {
         return plk_fail(err, PLK_ERROR_DESCRIPTOR, "'%s' is neither a %s nor a directory with one", path,
@@ -121,7 +122,8 @@ int plk_store_load(PlkStore *store, PlkError *err)
     if (r == -EFBIG)
         return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s' is bigger than 1 MiB", path);
     if (r == -ELOOP)
-        return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s' is a symbolic link, which is not followed", path);
+        return plk_fail(err, PLK_ERROR_DESCRIPTOR,
+                        "descriptor '%s' is a symbolic link, which is not followed", path);
     if (r == -ENOENT)
         return plk_fail_errno(err, PLK_ERROR_DESCRIPTOR, -r, "descriptor '%s'", path);
     if (r < 0)
@@ -216,7 +218,8 @@ int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err)
     r = plk_dir_publish_file(store->dir, tmp, text, len, 0666);
     if (r < 0) {
         plk_store_abort(store);
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path, tmp);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path,
+                           tmp);
     }
     return 0;
 }
@@ -282,13 +285,14 @@ int plk_file_locate(const char *path, char **ret, PlkError *err)
 
     if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s' is not the name of a file", path);
-    dir = slash == path ? plk_strdup("/") : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    dir = slash == path ? plk_strdup("/")
+                        : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
     if (!dir)
         return plk_fail_nomem(err);
     real = realpath(dir, NULL);
     if (!real)
-        return plk_fail_errno(err, errno == ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, errno, "directory '%s'",
-                              dir);
+        return plk_fail_errno(err, errno == ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, errno,
+                              "directory '%s'", dir);
     joined = plk_printf("%s/%s", strcmp(real, "/") == 0 ? "" : real, base);
     if (!joined)
         return plk_fail_nomem(err);

@@ -8,9 +8,9 @@
  *                                          \-> abort
  *
  * begin() writes the future descriptor as NAME.tmp, durable, so that a crash leaves both; commit() renames it
- * over NAME and syncs the directory: that instant is the operation. Only after it may files be unlinked, and only
- * before it may new files be taken back: undo code asks `committed`. commit() also writes the geometry note into
- * NAME.lck, which outlives a wipe of the volume.
+ * over NAME and syncs the directory: that instant is the operation. Only after it may files be unlinked, and
+ * only before it may new files be taken back: undo code asks `committed`. commit() also writes the geometry
+ * note into NAME.lck, which outlives a wipe of the volume.
  */
 #pragma once
 
@@ -19,14 +19,14 @@
 
 typedef struct PlkStore {
     PlkDir *dir;
-    char *name;          /* "DiskDescriptor.xml" */
-    char *fs_word;       /* what the geometry note says is inside; kept from the old note unless set */
-    PlkDescriptor desc;  /* as loaded */
+    char *name;         /* "DiskDescriptor.xml" */
+    char *fs_word;      /* what the geometry note says is inside; kept from the old note unless set */
+    PlkDescriptor desc; /* as loaded */
     bool loaded;
-    bool is_new;         /* there is no descriptor yet: commit() must not replace one */
-    PlkIo *lock;         /* held */
+    bool is_new; /* there is no descriptor yet: commit() must not replace one */
+    PlkIo *lock; /* held */
     bool begun;
-    bool committed;      /* a commit() has replaced the descriptor, even if it failed to sync it then */
+    bool committed; /* a commit() has replaced the descriptor, even if it failed to sync it then */
 } PlkStore;
 
 /* path: the descriptor or its directory. DESCRIPTOR error if it is not there. Reads nothing. */
@@ -52,21 +52,22 @@ int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err)
 int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err);
 void plk_store_abort(PlkStore *store);
 
-/* Opens the chain of a state (NULL = the active one). The store outlives the disk, whose `store` it becomes. */
+/* Opens the chain of a state (NULL = the active one). The store outlives the disk, whose `store` it becomes.
+ */
 int plk_store_open_state(PlkStore *store, const PlkGuid *guid, const PlkDiskOptions *options, PlkDisk **ret,
                          PlkError *err);
 /* Any image of the descriptor, locked: exclusively with PLK_IMAGE_WRITE in flags. */
 int plk_store_open_image(PlkStore *store, int image_index, unsigned flags, PlkImage **ret, PlkError *err);
 /*
- * Nobody uses the image now, and it is closed: what a crash left open is checked, cut to its used length and marked
- * closed. LOCKED if somebody has it.
+ * Nobody uses the image now, and it is closed: what a crash left open is checked, cut to its used length and
+ * marked closed. LOCKED if somebody has it.
  */
 int plk_store_settle(PlkStore *store, int image_index, PlkError *err);
 /* Only a base can be raw: deltas above one say "Plain" too, but are ploop images. */
 bool plk_store_is_raw(const PlkDescriptor *desc, int image_index);
 
-/* "root.hds.{guid}": a name for a new delta, after the first image's path, as ploop chooses it; NULL = a random one.
- * malloc'd. */
+/* "root.hds.{guid}": a name for a new delta, after the first image's path, as ploop chooses it; NULL = a
+ * random one. malloc'd. */
 char *plk_store_delta_name(PlkStore *store, const PlkGuid *guid);
 /* Creates, syncs and names an empty delta like `below`, of size_sectors. Directory not synced yet. */
 int plk_store_create_delta(PlkStore *store, const char *file, const PlkImage *below, uint64_t size_sectors,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Format version 1 <-> 2 of all images of a disk, in place: entries count sectors in one and clusters in the other,
- * so every BAT is rewritten while the data stays where it is.
+ * Format version 1 <-> 2 of all images of a disk, in place: entries count sectors in one and clusters in the
+ * other, so every BAT is rewritten while the data stays where it is.
  *
  *   1  FILE.idx beside each image: header and BAT as they were; synced, directory synced
  *   2  header of each image: in use, "conversion in progress"; the base first
@@ -9,8 +9,9 @@
  *   4  header of each image: new version, closed; the base last: the conversion has happened
  *   5  the FILE.idx go
  *
- * The base's flag is the one that counts: as long as it is set nobody opens the disk, and plk_version_recover() puts
- * every FILE.idx back, the base's last. ploop uses the same names and flag for the same purpose.
+ * The base's flag is the one that counts: as long as it is set nobody opens the disk, and
+ * plk_version_recover() puts every FILE.idx back, the base's last. ploop uses the same names and flag for the
+ * same purpose.
  */
 #include "disk/version.h"
 
@@ -37,7 +38,7 @@ typedef struct Conversion {
     uint8_t *buffer;
     const PlkProgress *progress;
     bool flagged; /* step 2 has begun */
-    size_t at; /* image that is being saved or rewritten */
+    size_t at;    /* image that is being saved or rewritten */
 } Conversion;
 
 static char *backup_name(PlkStore *store, int index)
@@ -69,8 +70,9 @@ static int order_images(PlkStore *store, int **ret, PlkError *err)
 
 static int fail_rollback(PlkStore *store, const char *file, int r, PlkError *err)
 {
-    return plk_fail_io(err, PLK_ERROR_WRITE, r, "image '%s' of '%s': cannot undo its interrupted version conversion",
-                       file, store->dir->path);
+    return plk_fail_io(err, PLK_ERROR_WRITE, r,
+                       "image '%s' of '%s': cannot undo its interrupted version conversion", file,
+                       store->dir->path);
 }
 
 /* Is this the saved header and BAT of that image? */
@@ -92,7 +94,8 @@ static int check_backup(PlkIo *saved, PlkIo *image, uint64_t *ret_len, PlkError 
         return -1;
     if (len != (uint64_t)old.first_block_sectors * PLK_SECTOR || old.cluster_sectors != now.cluster_sectors ||
         old.first_block_sectors != now.first_block_sectors || old.bat_entries != now.bat_entries)
-        return plk_fail(err, PLK_ERROR_FORMAT, "backup '%s' does not belong to image '%s'; the conversion cannot be undone",
+        return plk_fail(err, PLK_ERROR_FORMAT,
+                        "backup '%s' does not belong to image '%s'; the conversion cannot be undone",
                         saved->name, image->name);
     *ret_len = len;
     return 0;
@@ -133,9 +136,10 @@ static int restore_image(PlkStore *store, int index, PlkError *err)
         return plk_fail_nomem(err);
     r = plk_dir_open_file(store->dir, backup, 0, 0, &saved);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_OPEN, r,
-                           "image '%s' of '%s': its version conversion was cut short and cannot be undone without '%s'",
-                           file, store->dir->path, backup);
+        return plk_fail_io(
+            err, PLK_ERROR_OPEN, r,
+            "image '%s' of '%s': its version conversion was cut short and cannot be undone without '%s'",
+            file, store->dir->path, backup);
     r = plk_dir_open_file(store->dir, file, PLK_OPEN_WRITE, 0, &image);
     if (r < 0)
         return fail_rollback(store, file, r, err);
@@ -208,11 +212,13 @@ static int check_fits(const PlkImage *img, int to, PlkError *err)
     uint64_t limit = UINT32_MAX / img->header.cluster_sectors;
 
     if (img->kind == PLK_IMAGE_RAW)
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "image '%s' is raw: it has no version to convert", img->io->name);
+        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "image '%s' is raw: it has no version to convert",
+                        img->io->name);
     if (to == 2 || (img->header.size_sectors <= plk_header_max_size(1, img->header.cluster_sectors) &&
                     atomic_load(&img->file_clusters) <= limit))
         return 0;
-    return plk_fail(err, PLK_ERROR_UNSUPPORTED, "image '%s' is too big for version 1, which ends at 2 TiB", img->io->name);
+    return plk_fail(err, PLK_ERROR_UNSUPPORTED, "image '%s' is too big for version 1, which ends at 2 TiB",
+                    img->io->name);
 }
 
 static int open_all(Conversion *c, PlkError *err)
@@ -271,7 +277,8 @@ static int save_image(Conversion *c, size_t i)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     PLK_FREE char *backup = backup_name(c->store, c->indexes[i]);
-    int r = backup ? plk_dir_unlink(c->store->dir, backup) : -ENOMEM; /* a stale one of a finished conversion */
+    int r =
+        backup ? plk_dir_unlink(c->store->dir, backup) : -ENOMEM; /* a stale one of a finished conversion */
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -384,7 +391,8 @@ static int undo(Conversion *c, int r, PlkError *err)
     if (r == -EUCLEAN && err)
         *err = c->images[c->at < c->n ? c->at : 0]->damage;
     else
-        plk_fail_io(err, PLK_ERROR_WRITE, r, "disk '%s': cannot convert it to version %d", store->dir->path, c->to);
+        plk_fail_io(err, PLK_ERROR_WRITE, r, "disk '%s': cannot convert it to version %d", store->dir->path,
+                    c->to);
     if (!flagged)
         close_all(c);
     order = PLK_TAKE(c->indexes);
@@ -414,7 +422,8 @@ int plk_store_convert_version(PlkStore *store, int to, const PlkProgress *progre
     return 0;
 }
 
-int plk_convert_version(const char *path, const char *root, int to, const PlkProgress *progress, PlkError *err)
+int plk_convert_version(const char *path, const char *root, int to, const PlkProgress *progress,
+                        PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Volumes in a directory of their own, for tests of what is done to a whole disk. Every state's content is kept as
- * one byte a cluster, so that "as before" and "as after" are comparisons of short strings.
+ * Volumes in a directory of their own, for tests of what is done to a whole disk. Every state's content is
+ * kept as one byte a cluster, so that "as before" and "as after" are comparisons of short strings.
  */
 #pragma once
 
@@ -134,9 +134,10 @@ static inline void volume_expect(Volume *v, const char *guid, const char *head)
     Content content;
 
     volume_content(v, guid, content);
-    if (strncmp(content, head, strlen(head)) != 0 || strspn(content + strlen(head), ".") != strlen(content + strlen(head)))
-        test_fail(__FILE__, __LINE__, "state %s reads '%s', expected '%s' and zeros", guid ? guid : "(active)", content,
-                  head);
+    if (strncmp(content, head, strlen(head)) != 0 ||
+        strspn(content + strlen(head), ".") != strlen(content + strlen(head)))
+        test_fail(__FILE__, __LINE__, "state %s reads '%s', expected '%s' and zeros",
+                  guid ? guid : "(active)", content, head);
 }
 
 static inline void volume_snapshot(Volume *v, const char *guid)

@@ -337,7 +337,8 @@ static void survive(void (*make)(Volume *), Operation *op, bool sticky)
         volume_write(&v, "9q"); /* the next user, whatever state the disk is in */
         volume_content(&v, NULL, after);
         if (after[9] != 'q' || (after[9] = before[9], strcmp(before, after) != 0))
-            test_fail(__FILE__, __LINE__, "call %lu of %lu: reads '%s', expected '%s'", nth, calls, after, before);
+            test_fail(__FILE__, __LINE__, "call %lu of %lu: reads '%s', expected '%s'", nth, calls, after,
+                      before);
         fault = (PlkFault){0};
         CHECK_OK(run_operation(&v, &fault, op, &err), err);
         volume_content(&v, NULL, after);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Merging: what is read afterwards, which clusters were reused, which files are left, and that it can be stopped. */
+/* Merging: what is read afterwards, which clusters were reused, which files are left, and that it can be
+ * stopped. */
 #include "disk/fold.h"
 #include "disk/operation.h"
 #include "volume.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Snapshots as a user meets them: what each state reads as, what the descriptor says, which files are there. */
+/* Snapshots as a user meets them: what each state reads as, what the descriptor says, which files are there.
+ */
 #include "disk/operation.h"
 #include "disk/scratch.h"
 #include "io/fault.h"

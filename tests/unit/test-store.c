@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The descriptor as a transaction: every operation on a disk is run once for each call it makes to files and
- * directory, and that call fails. Afterwards the disk is as before or as it should be, nothing lies about, and
- * the operation can be repeated.
+ * directory, and that call fails. Afterwards the disk is as before or as it should be, nothing lies about,
+ * and the operation can be repeated.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -82,8 +82,8 @@ static int run_operation(Volume *v, PlkFault *fault, Operation *op, PlkError *er
     return r;
 }
 
-static void check_outcome(Volume *v, const Picture *before, const Picture *after, const PlkFault *fault, int r,
-                          const PlkError *err)
+static void check_outcome(Volume *v, const Picture *before, const Picture *after, const PlkFault *fault,
+                          int r, const PlkError *err)
 {
     Picture p;
     bool is_before, is_after;
@@ -92,13 +92,13 @@ static void check_outcome(Volume *v, const Picture *before, const Picture *after
     is_before = p.states == before->states && strcmp(p.active, before->active) == 0;
     is_after = p.states == after->states && strcmp(p.active, after->active) == 0;
     if (!is_before && !is_after)
-        test_fail(__FILE__, __LINE__, "call %lu failed (%s): neither before nor after: %zu states, '%s'", fault->nth,
-                  r < 0 ? err->message : "done", p.states, p.active);
+        test_fail(__FILE__, __LINE__, "call %lu failed (%s): neither before nor after: %zu states, '%s'",
+                  fault->nth, r < 0 ? err->message : "done", p.states, p.active);
     if (r == 0 && !is_after)
         test_fail(__FILE__, __LINE__, "call %lu failed: said done, but is as before", fault->nth);
     if (is_before && !is_after && p.files != before->files)
-        test_fail(__FILE__, __LINE__, "call %lu failed (%s): %u files lie there, %u before", fault->nth, err->message,
-                  p.files, before->files);
+        test_fail(__FILE__, __LINE__, "call %lu failed (%s): %u files lie there, %u before", fault->nth,
+                  err->message, p.files, before->files);
 }
 
 static void repeat(Volume *v, const Picture *after, Operation *op, unsigned long nth)
@@ -112,8 +112,8 @@ static void repeat(Volume *v, const Picture *after, Operation *op, unsigned long
         CHECK_OK(run_operation(v, &none, op, &err), err);
     take_picture(v, &p);
     if (p.states != after->states || strcmp(p.active, after->active) != 0)
-        test_fail(__FILE__, __LINE__, "call %lu failed: repeated, it reads '%s', expected '%s'", nth, p.active,
-                  after->active);
+        test_fail(__FILE__, __LINE__, "call %lu failed: repeated, it reads '%s', expected '%s'", nth,
+                  p.active, after->active);
 }
 
 static void survive(Volume *original, Operation *op, int errnum)
@@ -157,7 +157,9 @@ static int do_delete(PlkStore *store, PlkError *err)
 {
     PlkGuid guid;
 
-    return plk_store_find_guid(store, GUID_2, &guid, err) < 0 ? -1 : plk_store_delete(store, &guid, NULL, NULL, err);
+    return plk_store_find_guid(store, GUID_2, &guid, err) < 0
+               ? -1
+               : plk_store_delete(store, &guid, NULL, NULL, err);
 }
 
 static int do_delete_active(PlkStore *store, PlkError *err)
@@ -169,7 +171,8 @@ static int do_switch(PlkStore *store, PlkError *err)
 {
     PlkGuid guid;
 
-    return plk_store_find_guid(store, GUID_1, &guid, err) < 0 ? -1 : plk_store_switch(store, &guid, true, err);
+    return plk_store_find_guid(store, GUID_1, &guid, err) < 0 ? -1
+                                                              : plk_store_switch(store, &guid, true, err);
 }
 
 static int do_merge_all(PlkStore *store, PlkError *err)
@@ -198,15 +201,15 @@ static void three_states(Volume *v, int version)
     volume_write(v, "2c 3c 5c");
 }
 
-#define SURVIVES(name, op) \
-    TEST(name) \
-    { \
-        Volume v; \
-\
-        three_states(&v, 2); \
-        survive(&v, op, EIO); \
-        three_states(&v, 1); \
-        survive(&v, op, ENOSPC); \
+#define SURVIVES(name, op)                                                                                   \
+    TEST(name)                                                                                               \
+    {                                                                                                        \
+        Volume v;                                                                                            \
+                                                                                                             \
+        three_states(&v, 2);                                                                                 \
+        survive(&v, op, EIO);                                                                                \
+        three_states(&v, 1);                                                                                 \
+        survive(&v, op, ENOSPC);                                                                             \
     }
 
 SURVIVES(taking_a_snapshot_survives_any_failure, do_snapshot)
@@ -264,7 +267,8 @@ TEST(a_missing_descriptor_is_said_to_be_missing)
     PlkStore *store;
     PlkError err;
 
-    CHECK_FAILS(plk_store_open("/dev/shm/none/DiskDescriptor.xml", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
+    CHECK_FAILS(plk_store_open("/dev/shm/none/DiskDescriptor.xml", NULL, &store, &err), err,
+                PLK_ERROR_DESCRIPTOR);
     CHECK_FAILS(plk_store_open("/dev/shm", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
     CHECK_FAILS(plk_store_open("/etc/passwd", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
 }
