@@ -72,7 +72,7 @@ static int flush_batch(PlkDisk *disk, PlkMapPage **list)
         rest = rest->next_dirty;
         render(batch[n], disk->n_images - 1, slots[n]);
     }
-    r = plk_io_sync(top->io, PLK_POINT_DATA_SYNC);
+    r = plk_image_sync(top, PLK_POINT_DATA_SYNC);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = plk_image_write_page(top, batch[i]->index, slots[i]);
     if (r < 0)
@@ -92,12 +92,12 @@ int plk_disk_flush_locked(PlkDisk *disk)
     plk_image_seal_frees(top);
     list = steal_dirty(&disk->map);
     if (!list)
-        r = plk_io_sync(top->io, PLK_POINT_DATA_SYNC);
+        r = plk_image_sync(top, PLK_POINT_DATA_SYNC);
     else {
         while (r == 0 && list)
             r = flush_batch(disk, &list);
         if (r == 0)
-            r = plk_io_sync(top->io, PLK_POINT_META_SYNC);
+            r = plk_image_sync(top, PLK_POINT_META_SYNC);
     }
     if (r == 0)
         plk_image_release_frees(top);

@@ -204,14 +204,17 @@ int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_f
     fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
     if (ext2fs_blocks_count(fs->super) > part->length / fs->blocksize)
         return plk_fail(err, PLK_ERROR_FORMAT, "the filesystem in the disk is bigger than its partition");
-    if (writable) {
+    if (writable)
         fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
-        rc = ext2fs_read_bitmaps(fs);
-        if (rc)
-            return plk_fail_ext4(err, PLK_ERROR_FORMAT, rc, "cannot read the filesystem's bitmaps");
-    }
     *ret = PLK_TAKE(fs);
     return 0;
+}
+
+int plk_ext4_read_bitmaps(ext2_filsys fs, bool also_blocks, PlkError *err)
+{
+    errcode_t rc = also_blocks ? ext2fs_read_bitmaps(fs) : ext2fs_read_inode_bitmap(fs);
+
+    return rc ? plk_fail_ext4(err, PLK_ERROR_FORMAT, rc, "cannot read the filesystem's bitmaps") : 0;
 }
 
 int plk_ext4_close(ext2_filsys fs, PlkError *err)

@@ -16,9 +16,12 @@
 
 /*
  * NOT_FOUND when the partition holds no ext filesystem, UNSUPPORTED for features libext2fs does not know,
- * else FORMAT or READ. The disk must outlive it. A filesystem opened for writing has its bitmaps read.
+ * else FORMAT or READ. The disk must outlive it.
  */
 int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_filsys *ret, PlkError *err);
+
+/* Before inodes are made; also_blocks: before they get contents. On a big disk the block bitmaps are most of the work. */
+int plk_ext4_read_bitmaps(ext2_filsys fs, bool also_blocks, PlkError *err);
 
 /* Writes what changed (the primary superblock and group descriptors; backups stay as mke2fs or the kernel
  * left them), frees. */

@@ -251,7 +251,7 @@ static int finish(PlkDisk *disk, const PlkPartition *part, const PlkMkfsSpec *sp
 {
     PLK_EXT4_AUTO ext2_filsys fs = NULL;
 
-    if (plk_ext4_open(disk, part, true, &fs, err))
+    if (plk_ext4_open(disk, part, true, &fs, err) || plk_ext4_read_bitmaps(fs, spec->populate != NULL, err))
         return -1;
     fs->super->s_default_mount_opts |= EXT2_DEFM_XATTR_USER | EXT2_DEFM_ACL;
     fs->super->s_max_mnt_count = -1;

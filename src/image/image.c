@@ -96,6 +96,7 @@ int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage
     img->io = io;
     img->writable = (flags & PLK_IMAGE_WRITE) != 0;
     img->alloc_full = (flags & PLK_IMAGE_ALLOC_FULL) != 0;
+    img->unpublished = (flags & PLK_IMAGE_UNPUBLISHED) != 0;
     pthread_mutex_init(&img->prepare_lock, NULL);
     plk_allocator_init(&img->alloc);
     if (read_identity(img, flags, cluster_sectors, err) < 0) {
@@ -131,6 +132,11 @@ int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point)
     h.in_use = in_use;
     plk_header_encode(&h, buf);
     return plk_io_write(img->io, buf, sizeof buf, 0, point);
+}
+
+int plk_image_sync(PlkImage *img, PlkPoint point)
+{
+    return img->unpublished ? 0 : plk_io_sync(img->io, point);
 }
 
 /* ---- the way into "in use" ---- */
@@ -179,7 +185,7 @@ static int mark_in_use(PlkImage *img)
     r = plk_image_write_header(img, PLK_IN_USE_OPEN, PLK_POINT_META_IN_USE);
     if (r < 0)
         return r;
-    return plk_io_sync(img->io, PLK_POINT_META_SYNC);
+    return plk_image_sync(img, PLK_POINT_META_SYNC);
 }
 
 static int prepare_locked(PlkImage *img)
@@ -223,9 +229,12 @@ int plk_image_prepare_write(PlkImage *img)
 
 static int close_clean(PlkImage *img)
 {
-    int r = plk_io_sync(img->io, PLK_POINT_META_SYNC);
+    int r;
 
-    if (r < 0 || img->kind == PLK_IMAGE_RAW)
+    if (img->kind == PLK_IMAGE_RAW)
+        return plk_io_sync(img->io, PLK_POINT_META_SYNC);
+    r = plk_image_sync(img, PLK_POINT_META_SYNC);
+    if (r < 0)
         return r;
     r = plk_allocator_cut_tail(img);
     if (r < 0)

@@ -39,6 +39,7 @@ typedef enum PlkImageFlags {
     PLK_IMAGE_IS_RAW = 1 << 1,      /* no header expected; cluster_sectors tells the cluster */
     PLK_IMAGE_ALLOC_FULL = 1 << 2,  /* new clusters get real blocks at once */
     PLK_IMAGE_REFUSE_DIRTY = 1 << 3, /* DIRTY error if the in-use mark is set */
+    PLK_IMAGE_UNPUBLISHED = 1 << 4,  /* no descriptor names it until it is closed: see below */
 } PlkImageFlags;
 
 /* Clusters on their way from a slot to reuse; see alloc.c. */
@@ -67,6 +68,7 @@ typedef struct PlkImage {
     _Atomic uint64_t file_clusters; /* clusters in the file, a partial last one counted */
     uint64_t raw_bytes;      /* raw only: length of the file at open */
     bool writable, alloc_full;
+    bool unpublished;        /* a crash makes the file worthless anyway: only the sync that closes it counts */
     bool was_dirty;          /* the in-use mark was found set */
     pthread_mutex_t prepare_lock;
     _Atomic bool prepared;   /* see d */
@@ -96,6 +98,9 @@ static inline void plk_image_dropp(PlkImage **img)
 
 /* Before any change of the file: invariant d. Cheap when done already. -EUCLEAN: see img->damage. */
 int plk_image_prepare_write(PlkImage *img);
+
+/* Makes what was written durable; nothing to do while the image is unpublished. */
+int plk_image_sync(PlkImage *img, PlkPoint point);
 
 /* Alone. The header as it stands in img->header, with this in-use mark. META point says why; not synced. */
 int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point);

@@ -265,6 +265,7 @@ static void spoil(const Volume *v, void (*change)(ext2_filsys fs))
 
     CHECK_OK(plk_partition_find(disk, &part, &err), err);
     CHECK_OK(plk_ext4_open(disk, &part, true, &fs, &err), err);
+    CHECK_OK(plk_ext4_read_bitmaps(fs, true, &err), err);
     change(fs);
     ext2fs_mark_super_dirty(fs);
     CHECK_OK(plk_ext4_close(fs, &err), err);

@@ -103,7 +103,7 @@ static int update(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     if (report_fd >= 0)
         dprintf(report_fd, "%llu/%llu\n", (unsigned long long)done, (unsigned long long)total);
-    else if (isatty(STDERR_FILENO) && plk_verbosity >= 0 && now() - begin_time > 1)
+    else if (plk_verbosity >= 0 && now() - begin_time > 1 && isatty(STDERR_FILENO))
         draw_bar(what ? what : "", done, total);
     return cancelled;
 }
