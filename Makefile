@@ -5,25 +5,26 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-meson_options := --prefix $(PREFIX) $(if $(CI),-Dwerror=true)
+# Warnings count in the release build alone: what the sanitizers add to the code makes gcc see ghosts.
+strict := $(if $(CI),-Dwerror=true)
 # Sanitizers want their shadow where a randomised address space may have put something else; some containers
 # forbid this.
 steady := $(shell setarch -R true 2>/dev/null && echo "--wrapper 'setarch -R'")
 sanitized := -Dbuildtype=debugoptimized -Db_lundef=false
-run_tests = meson test --no-rebuild --print-errorlogs --num-processes 2 -C
+run_tests = meson test --print-errorlogs --num-processes 2 -C
 
-# build DIR,OPTIONS: set up DIR if need be and build. The log of an earlier test run must not be taken for
-# this one's.
-define build
-	@rm -f $(1)/meson-logs/testlog.json
-	@[ -f $(1)/build.ninja ] || meson setup $(1) $(meson_options) $(2)
-	@meson compile -C $(1)
+# setup DIR,OPTIONS: make a build directory if need be. The log of an earlier run must not be taken for this
+# one's. What a test needs is built when it runs.
+define setup
+	@rm -f $(1)/meson-logs/testlog*.json
+	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
 .PHONY: all deps test-deps run test test-release test-asan test-tsan bench soak install clean help
 
 all:                ## release build into build/
-	$(call build,$(BUILD),)
+	$(call setup,$(BUILD),$(strict))
+	@meson compile -C $(BUILD)
 
 deps:               ## install the packages a build needs (sudo unless root)
 	@tools/install-packages packaging/packages.build
@@ -36,17 +37,17 @@ run: test-deps all  ## show what it does, on a real directory tree
 
 test: test-deps     ## the whole suite: release, ASan and UBSan, TSan
 	@$(MAKE) --no-print-directory --keep-going test-release test-asan test-tsan; \
-	tools/summary $(addsuffix /meson-logs/testlog.json,$(BUILD) build-asan build-tsan)
+	tools/summary $(BUILD) build-asan build-tsan
 
 test-release: all   ## all tests, release build
 	@$(run_tests) $(BUILD) --no-suite bench --no-suite soak
 
 test-asan:          ## unit and command tests under AddressSanitizer and UBSan
-	$(call build,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
+	$(call setup,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
 	@$(run_tests) build-asan $(steady) --suite unit --suite cli
 
 test-tsan:          ## threaded tests under ThreadSanitizer
-	$(call build,build-tsan,$(sanitized) -Db_sanitize=thread)
+	$(call setup,build-tsan,$(sanitized) -Db_sanitize=thread)
 	@$(run_tests) build-tsan $(steady) --suite threads
 
 bench: test-deps all ## figures, side by side with what they are compared with

@@ -47,6 +47,17 @@ both_refused "snapshots"
 unchanged full.raw
 ls "$pool/t" | sort | diff names -
 
+try "with snapshots whose files have other names: refused all the same"
+"$PLOOP" snapshot "$pool/t/DiskDescriptor.xml" >/dev/null
+number=0
+for delta in "$pool/t/root.hds."*; do
+    number=$((number + 1))
+    mv "$delta" "$pool/t/layer$number"
+    sed -i "s/${delta##*/}/layer$number/" "$pool/t/DiskDescriptor.xml"
+done
+both_refused "snapshots"
+unchanged full.raw
+
 try "after the snapshots are merged: allowed again"
 "$PLOOP" snapshot-merge -A "$pool/t/DiskDescriptor.xml" >/dev/null
 v vol-download t download p
@@ -55,10 +66,24 @@ qemu-img compare -q -f parallels -F raw download full.raw
 upload t image
 unchanged full.raw
 
-try "while a writer holds the disk: upload and download are refused, nothing changed"
+try "while a program of ours writes the disk: refused, nothing changed"
+coproc "${POKE:-${PLOOP%/src/*}/tests/interop/poke}" "$pool/t/DiskDescriptor.xml"
+holder=$COPROC_PID
+commands=${COPROC[1]}
+echo hold >&"$commands"
+read -r said <&"${COPROC[0]}"
+equals "$said" held
+cp --sparse=always "$pool/t/root.hds" held
+both_refused "ploop snapshot-list"
+same held "$pool/t/root.hds"
+exec {commands}>&-
+wait "$holder"
+
+try "while QEMU holds the disk: refused, nothing changed"
 qemu-nbd --persistent --socket "$tmp/nbd" --format parallels "$pool/t/root.hds" &
 writer=$!
 for ((i = 0; i < 100; i++)); do [ ! -S nbd ] || break; sleep 0.05; done
+qemu-img info "nbd+unix:///?socket=$tmp/nbd" >/dev/null   # answers when the image is open
 cp --sparse=always "$pool/t/root.hds" held
 both_refused "ploop snapshot-list"
 same held "$pool/t/root.hds"

@@ -172,11 +172,12 @@ def qemu_nbd(*options):
     with subprocess.Popen(['qemu-nbd', *options, '--persistent', '-f', 'parallels', '--socket', os.path.abspath('nbd'),
                            'v/root.hds']) as server:
         try:
-            deadline = time.monotonic() + 10
+            address = f'nbd+unix:///?socket={os.path.abspath("nbd")}'
             while not os.path.exists('nbd'):
-                check(time.monotonic() < deadline and server.poll() is None, 'qemu-nbd did not come up')
+                check(server.poll() is None, 'qemu-nbd did not come up')
                 time.sleep(0.02)
-            yield server, f'nbd+unix:///?socket={os.path.abspath("nbd")}'
+            run('qemu-img', 'info', address)  # answers when the image is open; the socket is there before
+            yield server, address
         finally:
             server.terminate()
 
