@@ -402,6 +402,7 @@ TEST(a_repair_that_fails_at_any_call_is_done_by_the_next)
     bool failed = true;
 
     for (unsigned long nth = 1; failed; nth++) {
+        CHECK(nth < 1000);
         PlkCheckOptions options = {.struct_size = sizeof options, .repair = ALL};
         PlkFault fault = {.errnum = EIO, .sticky = true};
         PlkCheckResult result = {0};

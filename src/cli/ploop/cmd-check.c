@@ -229,7 +229,7 @@ static void say_end(const Run *run, const PlkCheckResult *result)
     if (run->entries_bad)
         plk_complain("Fatal errors were found, image %s is not repaired", run->path);
     else if (run->rc == PLK_EXIT_OK && result->found[PLK_FINDING_FATAL])
-        plk_warn("%s: %" PRIu64 " faults are left that check can not repair; writing to it is refused",
+        plk_warn("%s: %" PRIu64 " fault(s) left that check can not repair; writing to it is refused",
                  run->path, result->left);
 }
 
