@@ -80,9 +80,13 @@ static uint64_t disk_bytes(const PlkImage *top)
 void plk_disk_take_size(PlkDisk *disk)
 {
     PlkImage *top = plk_disk_top(disk);
+    uint64_t size = disk_bytes(top);
 
-    disk->size = disk_bytes(top);
-    disk->slots = top->header.bat_entries;
+    /* Requests look at the size without a pin: it is only written when it changes, which is done offline. */
+    if (disk->size != size)
+        disk->size = size;
+    if (disk->slots != top->header.bat_entries)
+        disk->slots = top->header.bat_entries;
 }
 
 static int copy_paths(PlkDisk *disk, const char *const *paths, size_t n)

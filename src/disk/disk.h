@@ -29,7 +29,7 @@ struct PlkDisk {
     bool owns_store;        /* plk_store_close() at close, after the images and instead of closing dir */
     PlkImage **images; /* base to top; images[n_images - 1] is written to */
     char **paths;      /* absolute, for people */
-    unsigned n_images;
+    _Atomic unsigned n_images; /* grows by one, disk quiet, at a snapshot; begin_change() looks without a pin */
     uint64_t size; /* bytes, the top's */
     uint32_t cluster_bytes;
     unsigned cluster_shift;

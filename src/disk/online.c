@@ -72,7 +72,7 @@ static int mark_closed(PlkImage *top)
 {
     int r;
 
-    if (!atomic_load(&top->prepared) || top->kind == PLK_IMAGE_RAW)
+    if (top->kind == PLK_IMAGE_RAW)
         return 0;
     r = plk_allocator_cut_tail(top);
     if (r == 0)
@@ -83,7 +83,7 @@ static int mark_closed(PlkImage *top)
 /* The snapshot did not come about, and the old top is written to again. */
 static void mark_open_again(PlkImage *top)
 {
-    if (!atomic_load(&top->prepared) || top->kind == PLK_IMAGE_RAW)
+    if (top->kind == PLK_IMAGE_RAW)
         return;
     if (plk_image_write_header(top, PLK_IN_USE_OPEN, PLK_POINT_META_IN_USE) < 0 ||
         plk_io_sync(top->io, PLK_POINT_META_SYNC) < 0)
@@ -96,9 +96,8 @@ static void put_on_top(Stacking *s, char *path)
     PlkImage *old = plk_disk_top(disk);
 
     disk->paths[disk->n_images] = path;
-    disk->images[disk->n_images++] = PLK_TAKE(s->delta);
-    old->writable = false;
-    atomic_store(&old->prepared, false);
+    disk->images[disk->n_images] = PLK_TAKE(s->delta);
+    disk->n_images++; /* last: from here on it is the top */
     (void)plk_io_lock(old->io, PLK_IO_LOCK_SHARED); /* still exclusive if that fails: stricter, not wrong */
 }
 
@@ -129,12 +128,27 @@ static int commit_quiet(Stacking *s, PlkError *err)
 
 /* ---- the whole ---- */
 
+static int make_ready(PlkImage *img, PlkError *err)
+{
+    int r = plk_image_prepare_write(img);
+
+    if (r == 0)
+        return 0;
+    if (r == -EUCLEAN && err)
+        *err = img->damage;
+    else
+        plk_fail_io(err, PLK_ERROR_WRITE, r, "image '%s': cannot make it ready for a snapshot",
+                    img->io->name);
+    return -1;
+}
+
 static int stack(Stacking *s, const PlkSnapshotSpec *spec, PlkGuid *guid, PlkError *err)
 {
     int r;
 
     if (check_chain(s->disk, s->store, err) < 0 || plk_store_plan_snapshot(s->store, spec, guid, err) < 0 ||
-        make_delta(s, spec, err) < 0 ||
+        make_delta(s, spec, err) < 0 || make_ready(plk_disk_top(s->disk), err) < 0 ||
+        make_ready(s->delta, err) < 0 ||
         plk_store_stack(s->store, guid, spec->temporary, s->file, &s->future, err) < 0 ||
         plk_store_begin(s->store, &s->future, err) < 0)
         return -1;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots as a user meets them: what each state reads as, what the descriptor says, which files are there.
  */
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "disk/operation.h"
 #include "disk/scratch.h"
 #include "io/fault.h"
@@ -274,6 +277,59 @@ TEST(an_open_disk_can_be_snapshot_while_it_is_written)
     volume_remove(&v);
 }
 
+typedef struct Writer {
+    PlkDisk *disk;
+    _Atomic bool stop;
+    char expected[VOLUME_CLUSTERS];
+    int result;
+} Writer;
+
+static void *keep_writing(void *arg)
+{
+    static char buf[VOLUME_CLUSTER_BYTES];
+    Writer *w = arg;
+
+    for (unsigned i = 0; w->result == 0 && !atomic_load(&w->stop); i++) {
+        unsigned cluster = i * 7 % VOLUME_CLUSTERS;
+
+        w->expected[cluster] = (char)('a' + i % 26);
+        memset(buf, w->expected[cluster], sizeof buf);
+        w->result = plk_disk_write(w->disk, buf, sizeof buf, (uint64_t)cluster * sizeof buf);
+        if (w->result == 0 && i % 16 == 0)
+            w->result = plk_disk_flush(w->disk);
+    }
+    return NULL;
+}
+
+TEST(no_write_fails_or_is_lost_while_snapshots_are_taken)
+{
+    Writer w = {0};
+    Content content;
+    pthread_t thread;
+    PlkError err;
+    Volume v;
+
+    volume_new(&v, PLK_FORMAT_EXPANDED, 2);
+    w.disk = volume_open(&v, true, NULL);
+    CHECK_INT(pthread_create(&thread, NULL, keep_writing, &w), 0);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(plk_disk_snapshot(w.disk, NULL, NULL, &err), err);
+    atomic_store(&w.stop, true);
+    pthread_join(thread, NULL);
+    CHECK_INT(w.result, 0);
+    CHECK_OK(plk_disk_close(w.disk, &err), err);
+    volume_content(&v, NULL, content);
+    for (unsigned i = 0; i < VOLUME_CLUSTERS; i++)
+        CHECK_INT(content[i], w.expected[i] ? w.expected[i] : '.');
+    CHECK_OK(plk_snapshot_merge(
+                 v.xml, NULL, &(PlkMergeSpec){.struct_size = sizeof(PlkMergeSpec), .all = true}, NULL, &err),
+             err);
+    volume_content(&v, NULL, content);
+    for (unsigned i = 0; i < VOLUME_CLUSTERS; i++)
+        CHECK_INT(content[i], w.expected[i] ? w.expected[i] : '.');
+    volume_remove(&v);
+}
+
 TEST(a_snapshot_of_a_crashed_disk_leaves_a_clean_image_below)
 {
     PlkDisk *disk;
@@ -305,6 +361,45 @@ TEST(a_raw_base_gets_ploop_deltas)
     CHECK_OK(plk_snapshot_delete(v.xml, NULL, GUID_1, &result, NULL, &err), err);
     volume_expect(&v, NULL, "b....b...a");
     CHECK_INT(volume_files(&v), 2);
+    volume_remove(&v);
+}
+
+/* The active state has some GUID of its own, as very old ploop wrote it. */
+static void make_old(Volume *v)
+{
+    char text[8192];
+    FILE *f = fopen(v->xml, "r+");
+    size_t n = fread(text, 1, sizeof text - 1, f);
+
+    text[n] = '\0';
+    for (char *at = text; (at = strstr(at, GUID_TOP));)
+        memcpy(at, GUID_3, strlen(GUID_3));
+    rewind(f);
+    CHECK_INT(fwrite(text, 1, n, f), n);
+    fclose(f);
+}
+
+TEST(an_old_format_disk_is_refused_until_something_else_rewrites_it)
+{
+    PlkMergeSpec merge = {.struct_size = sizeof merge, .guid = GUID_2};
+    PlkSnapshotSpec spec = {.struct_size = sizeof spec};
+    PlkSnapshotList list;
+    PlkError err;
+    Volume v;
+
+    three_states(&v);
+    make_old(&v);
+    list_of(&v, &list);
+    CHECK(list.old_format);
+    plk_snapshot_list_clear(&list);
+    CHECK_FAILS(plk_snapshot_create(v.xml, NULL, &spec, NULL, &err), err, PLK_ERROR_UNSUPPORTED);
+    CHECK(strstr(err.message, "old format"));
+    CHECK_FAILS(plk_snapshot_delete(v.xml, NULL, GUID_1, NULL, NULL, &err), err, PLK_ERROR_UNSUPPORTED);
+    CHECK_FAILS(plk_snapshot_switch(v.xml, NULL, GUID_1, false, &err), err, PLK_ERROR_UNSUPPORTED);
+    CHECK_OK(plk_snapshot_merge(v.xml, NULL, &merge, NULL, &err), err);
+    volume_snapshot(&v, GUID_1);
+    volume_expect(&v, GUID_1, "abcc.c");
+    volume_expect(&v, GUID_2, "abab");
     volume_remove(&v);
 }
 
