@@ -204,7 +204,18 @@ static char *future_name(const PlkStore *store)
     return plk_printf("%s.tmp", store->name);
 }
 
-int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err)
+/* Whatever is written names its active state as all of today do; one in "old format" ends here. */
+static void bring_up_to_date(PlkDescriptor *future)
+{
+    PlkGuid old = future->top;
+
+    if (plk_guid_equal(&old, &PLK_GUID_TOP) || plk_descriptor_find_shot(future, &PLK_GUID_TOP) >= 0)
+        return;
+    plk_descriptor_rename(future, &old, &PLK_GUID_TOP);
+    future->top = PLK_GUID_TOP;
+}
+
+int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
 {
     PLK_FREE char *tmp = future_name(store), *text = NULL;
     size_t len;
@@ -212,6 +223,7 @@ int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err)
 
     if (!tmp)
         return plk_fail_nomem(err);
+    bring_up_to_date(future);
     if (plk_descriptor_print(future, &text, &len, err) < 0)
         return -1;
     store->begun = true; /* also when publishing fails half-way: abort() then removes what is there */

@@ -47,7 +47,8 @@ void plk_store_unlock(PlkStore *store);
 /* plk_store_open() and plk_store_lock(). */
 int plk_store_open_locked(const char *path, const char *root, PlkStore **ret, PlkError *err);
 
-int plk_store_begin(PlkStore *store, const PlkDescriptor *future, PlkError *err);
+/* An active state in "old format" is renamed to the constant GUID on the way. */
+int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err);
 /* future becomes store->desc (moved; *future is zeroed). begin() is done first if it was not. */
 int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err);
 void plk_store_abort(PlkStore *store);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/alloc.h"
 #include "disk/operation.h"
 #include "io/fault.h"
 #include "volume.h"
@@ -66,6 +67,8 @@ static void take_picture(Volume *v, Picture *p)
 
 typedef int Operation(PlkStore *store, PlkError *err);
 
+static unsigned long starve_at; /* the allocation that fails, 0 = none */
+
 static int run_operation(Volume *v, PlkFault *fault, Operation *op, PlkError *err)
 {
     PlkDir *real, *dir;
@@ -75,9 +78,11 @@ static int run_operation(Volume *v, PlkFault *fault, Operation *op, PlkError *er
     CHECK_INT(plk_dir_open_fs(v->dir, NULL, &real), 0);
     CHECK_INT(plk_dir_wrap_fault(real, fault, &dir), 0);
     CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &store, err), *err);
+    plk_alloc_fail_at(starve_at, 0);
     r = plk_store_lock(store, err);
     if (r == 0)
         r = op(store, err);
+    plk_alloc_fail_at(0, 0);
     plk_store_close(store);
     return r;
 }
@@ -218,6 +223,107 @@ SURVIVES(deleting_the_active_state_survives_any_failure, do_delete_active)
 SURVIVES(switching_survives_any_failure, do_switch)
 SURVIVES(merging_everything_survives_any_failure, do_merge_all)
 SURVIVES(merging_into_a_new_file_survives_any_failure, do_merge_new)
+
+/* ---- out of memory ---- */
+
+static void starve(Operation *op)
+{
+    Picture before, after;
+    Volume original, v;
+    unsigned long nth;
+    int r = -1;
+
+    three_states(&original, 2);
+    take_picture(&original, &before);
+    for (nth = 1; r < 0; nth++) {
+        PlkFault none = {0};
+        PlkError err;
+
+        copy_volume(&original, &v);
+        starve_at = nth;
+        r = run_operation(&v, &none, op, &err);
+        starve_at = 0;
+        take_picture(&v, &after);
+        if (strcmp(before.active, after.active) != 0 || (r < 0 && after.files != before.files))
+            test_fail(__FILE__, __LINE__, "allocation %lu failed: %u files, '%s'", nth, after.files,
+                      after.active);
+        volume_remove(&v);
+    }
+    CHECK(nth > 10);
+    volume_remove(&original);
+}
+
+TEST(memory_may_run_out_anywhere)
+{
+    starve(do_snapshot);
+    starve(do_delete);
+    starve(do_merge_all);
+    starve(do_merge_new);
+}
+
+/* ---- a snapshot of an open disk, and a scratch ---- */
+
+typedef struct OpenDisk {
+    PlkStore *store;
+    PlkDisk *disk;
+} OpenDisk;
+
+static void open_faulty(Volume *v, PlkFault *fault, OpenDisk *o)
+{
+    PlkDiskOptions options = {.struct_size = sizeof options, .writable = true};
+    PlkDir *real, *dir;
+    PlkError err;
+
+    CHECK_INT(plk_dir_open_fs(v->dir, NULL, &real), 0);
+    CHECK_INT(plk_dir_wrap_fault(real, fault, &dir), 0);
+    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &o->store, &err), err);
+    CHECK_OK(plk_store_load(o->store, &err), err);
+    CHECK_OK(plk_store_open_state(o->store, NULL, &options, &o->disk, &err), err);
+}
+
+/* What was flushed is there afterwards, and so is what was written later if its flush said so. */
+TEST(a_snapshot_of_an_open_disk_survives_any_failure)
+{
+    static char buf[VOLUME_CLUSTER_BYTES];
+    PlkSnapshotSpec spec = {.struct_size = sizeof spec, .guid = GUID_3};
+    unsigned long calls = 1;
+    unsigned done = 0, usable = 0;
+
+    memset(buf, 'q', sizeof buf);
+    for (unsigned long nth = 0; nth <= calls; nth++) {
+        PlkFault fault = {0};
+        OpenDisk o;
+        Volume v;
+        PlkError err;
+        Picture p;
+        bool flushed;
+        int r;
+
+        three_states(&v, 2);
+        open_faulty(&v, &fault, &o);
+        disk_tag(o.disk, 6, 'f');
+        CHECK_INT(plk_disk_flush(o.disk), 0);
+        fault = (PlkFault){.nth = nth, .errnum = EIO};
+        r = plk_disk_snapshot(o.disk, &spec, NULL, &err);
+        if (nth == 0)
+            calls = fault.seen;
+        fault = (PlkFault){0};
+        flushed = plk_disk_write(o.disk, buf, sizeof buf, 9 * sizeof buf) == 0 && plk_disk_flush(o.disk) == 0;
+        plk_disk_drop(o.disk);
+        plk_store_close(o.store);
+        take_picture(&v, &p);
+        p.active[9] = p.active[9] == 'q' && !flushed ? 'a' : p.active[9];
+        if (strncmp(p.active, flushed ? "abcc.cf..q." : "abcc.cf..a.", 11) != 0)
+            test_fail(__FILE__, __LINE__, "call %lu of %lu failed: reads '%s'", nth, calls, p.active);
+        CHECK(r < 0 || p.states == 4);
+        if (r < 0 && p.states == 3)
+            CHECK_INT(p.files, 4);
+        done += r == 0;
+        usable += r < 0 && flushed;
+        volume_remove(&v);
+    }
+    CHECK(calls > 10 && done > 0 && usable > 0);
+}
 
 /* ---- the lock and the file ---- */
 
