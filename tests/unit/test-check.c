@@ -424,4 +424,22 @@ TEST(a_repair_that_fails_at_any_call_is_done_by_the_next)
     }
 }
 
+TEST(a_repair_that_dies_among_the_entries_shows_afterwards)
+{
+    PlkCheckOptions options = {.struct_size = sizeof options, .repair = PLK_REPAIR_LOSSLESS};
+    PlkFault fault = {.point = PLK_POINT_META_BAT, .nth = 1, .errnum = EIO, .sticky = true};
+    PlkDir *memory = make(2), *dir;
+    PlkCheckResult result = {0};
+    PlkIo *io;
+
+    poke(memory, plk_bat_offset(SLOTS + 7), 2);
+    CHECK_INT(plk_dir_wrap_fault(memory, &fault, &dir), 0);
+    io = open_io(dir, true);
+    CHECK_FAILS(plk_image_check(io, 0, &options, NULL, NULL, NULL, &result, NULL, &err), err,
+                PLK_ERROR_WRITE);
+    plk_io_close(io);
+    CHECK_INT(peek(dir, 44), PLK_IN_USE_OPEN);
+    plk_dir_close(dir);
+}
+
 TEST_MAIN()

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "base/alloc.h"
 #include "image/image.h"
 #include "io/fault.h"
 #include "test.h"
@@ -288,6 +289,26 @@ TEST(a_growth_that_fails_at_any_call_loses_nothing)
     while (survives_failure(nth, grow_much, SLOTS * 64, 32768 * 64, 6))
         CHECK(++nth < 1000);
     CHECK(nth > 10);
+}
+
+TEST(a_growth_short_of_memory_loses_nothing_even_when_the_image_is_closed_well)
+{
+    int r = -1;
+
+    for (unsigned long nth = 1; r != 0; nth++) {
+        PlkDir *dir = make(2, SLOTS, six, 6);
+        PlkImage *img = open_image(dir, 0);
+
+        CHECK(nth < 1000);
+        plk_alloc_fail_at(nth, false);
+        r = grow_much(img);
+        plk_alloc_fail_at(0, false);
+        CHECK_OK(plk_image_close(img, &err), err);
+        img = open_image(dir, 0);
+        check_data(img, six, 6);
+        plk_image_drop(img);
+        plk_dir_close(dir);
+    }
 }
 
 TEST(a_shrink_that_fails_at_any_call_keeps_what_it_was_to_keep)
