@@ -14,12 +14,23 @@
 #define CACHE_DEFAULT (64u << 20)
 #define PAGES_MIN 64
 
+static void free_tables(PlkMap *map)
+{
+    plk_unmap_zeroed(map->pages, map->n_pages * sizeof *map->pages);
+    plk_unmap_zeroed(map->used, map->n_pages * sizeof *map->used);
+    map->pages = NULL;
+    map->used = NULL;
+}
+
 int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes)
 {
     map->n_pages = plk_bat_page_count(bat_entries);
     map->pages = plk_map_zeroed(map->n_pages * sizeof *map->pages);
-    if (!map->pages)
+    map->used = plk_map_zeroed(map->n_pages * sizeof *map->used);
+    if (!map->pages || !map->used) {
+        free_tables(map);
         return -ENOMEM;
+    }
     map->max_pages = PLK_MAX((cache_bytes ? cache_bytes : CACHE_DEFAULT) / sizeof(PlkMapPage), PAGES_MIN);
     for (int i = 0; i < PLK_MAP_LOADERS; i++)
         pthread_mutex_init(&map->load_locks[i], NULL);
@@ -27,7 +38,7 @@ int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes)
     return 0;
 }
 
-static void free_pages(PlkMap *map)
+static void drop_all(PlkMap *map)
 {
     for (uint32_t i = 0; i < map->n_pages && atomic_load(&map->n_loaded) > 0; i++) {
         PlkMapPage *p = atomic_load_explicit(&map->pages[i], memory_order_relaxed);
@@ -36,17 +47,16 @@ static void free_pages(PlkMap *map)
             atomic_fetch_sub(&map->n_loaded, 1);
         }
     }
-    plk_unmap_zeroed(map->pages, map->n_pages * sizeof *map->pages);
-    map->pages = NULL;
     map->dirty = NULL;
     atomic_store(&map->n_dirty, 0);
+    free_tables(map);
 }
 
 void plk_map_clear(PlkMap *map)
 {
     if (!map->pages)
         return;
-    free_pages(map);
+    drop_all(map);
     for (int i = 0; i < PLK_MAP_LOADERS; i++)
         pthread_mutex_destroy(&map->load_locks[i]);
     pthread_mutex_destroy(&map->dirty_lock);
@@ -54,14 +64,18 @@ void plk_map_clear(PlkMap *map)
 
 int plk_map_reset(PlkMap *map, uint32_t bat_entries)
 {
-    uint32_t n_pages = plk_bat_page_count(bat_entries);
-    PlkMapPage *_Atomic *pages = plk_map_zeroed(n_pages * sizeof *pages);
+    PlkMap next = {.n_pages = plk_bat_page_count(bat_entries)};
 
-    if (!pages)
+    next.pages = plk_map_zeroed(next.n_pages * sizeof *next.pages);
+    next.used = plk_map_zeroed(next.n_pages * sizeof *next.used);
+    if (!next.pages || !next.used) {
+        free_tables(&next);
         return -ENOMEM;
-    free_pages(map);
-    map->pages = pages;
-    map->n_pages = n_pages;
+    }
+    drop_all(map);
+    map->pages = next.pages;
+    map->used = next.used;
+    map->n_pages = next.n_pages;
     return 0;
 }
 
@@ -138,7 +152,6 @@ static int load(PlkDisk *disk, uint32_t index, PlkMapPage **ret)
     page->index = index;
     page->next_dirty = NULL;
     atomic_init(&page->dirty, false);
-    atomic_init(&page->touched, true);
     r = resolve(disk, page);
     if (r < 0) {
         free(page);
@@ -156,8 +169,8 @@ int plk_map_page(PlkDisk *disk, uint32_t index, PlkMapPage **ret)
 
     if (!page)
         return load(disk, index, ret);
-    if (!atomic_load_explicit(&page->touched, memory_order_relaxed))
-        atomic_store_explicit(&page->touched, true, memory_order_relaxed);
+    if (!atomic_load_explicit(&disk->map.used[index], memory_order_relaxed))
+        atomic_store_explicit(&disk->map.used[index], true, memory_order_relaxed);
     *ret = page;
     return 0;
 }
@@ -188,14 +201,14 @@ void plk_map_set_top(PlkDisk *disk, PlkMapPage *page, uint32_t cluster, PlkSlot 
 
 /* ---- the bound ---- */
 
-static void drop_pages(PlkMap *map, size_t target, bool also_touched)
+static void drop_pages(PlkMap *map, size_t target, bool also_used)
 {
     for (uint32_t i = 0; i < map->n_pages && atomic_load(&map->n_loaded) > target; i++) {
         PlkMapPage *p = atomic_load_explicit(&map->pages[i], memory_order_relaxed);
 
         if (!p || atomic_load(&p->dirty))
             continue;
-        if (!also_touched && atomic_exchange(&p->touched, false))
+        if (!also_used && atomic_exchange(&map->used[i], false))
             continue;
         atomic_store_explicit(&map->pages[i], NULL, memory_order_relaxed);
         free(p);

@@ -45,8 +45,7 @@ static inline PlkSlot plk_slot(unsigned level, uint32_t cluster)
 typedef struct PlkMapPage {
     _Atomic PlkSlot slots[PLK_BAT_PAGE_SLOTS];
     uint32_t index;
-    _Atomic bool dirty;   /* on the dirty list */
-    _Atomic bool touched; /* since the last sweep */
+    _Atomic bool dirty; /* on the dirty list */
     struct PlkMapPage *next_dirty;
 } PlkMapPage;
 
@@ -54,6 +53,7 @@ typedef struct PlkMapPage {
 
 typedef struct PlkMap {
     PlkMapPage *_Atomic *pages; /* n_pages, zero until touched */
+    _Atomic bool *used; /* n_pages: since the last sweep; apart from the pages to keep lookups in few cache lines */
     uint32_t n_pages;
     size_t max_pages;
     _Atomic size_t n_loaded;
