@@ -36,7 +36,8 @@ cp -a "$here/src" "$here/include" "$here/docs" "$here/README.md" tree
 ln -s README.md tree/link
 truncate -s 5M tree/holes
 "$PLOOP" init -s 64M --populate tree "$volume/root.hds" >/dev/null
-told "$(find tree -type f | wc -l) files, $(size_of tree), into a disk of 64 MiB" "$(size_of "$volume") on the host"
+told "$(find tree -type f | wc -l) files, $(size_of tree), into a disk of 64 MiB" \
+    "$(size_of "$volume") on the host"
 
 echo "A snapshot, then changes"
 "$PLOOP" snapshot "$xml" >/dev/null

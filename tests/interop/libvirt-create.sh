@@ -33,7 +33,7 @@ try "refresh: a volume of version 1 is none that libvirt knows, and is left alon
 mkdir "$pool/old"
 "$PLOOP" init -s 64M -v 1 "$pool/old/root.hds" >/dev/null
 v pool-refresh p >/dev/null
-! v vol-list p --details | grep -q '^ *old .* ploop ' || die "libvirt has learned version 1: tell the documents"
+! v vol-list p --details | grep -q '^ *old .* ploop ' || die "libvirt knows version 1 now"
 volume_is_clean "$pool/old"
 rm -r "$pool/old"
 v pool-refresh p >/dev/null

@@ -5,8 +5,8 @@
  *     write OFFSET LENGTH BYTE    zero OFFSET LENGTH    discard OFFSET LENGTH    flush    hold    become FILE
  *
  * `become` writes what differs from the bytes of FILE, which is as long as the disk.
- * `hold` says "held" on stdout and keeps the disk open until stdin ends. With POKE_ALLOC_FULL set, new clusters
- * get real blocks.
+ * `hold` says "held" on stdout and keeps the disk open until stdin ends. With POKE_ALLOC_FULL set, new
+ * clusters get real blocks.
  */
 #include <errno.h>
 #include <inttypes.h>

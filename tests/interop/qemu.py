@@ -162,18 +162,19 @@ def chain_history(sectors, version):
 
 
 for _sectors, _version in ((2048, 2), (64, 2), (64, 1)):
-    behaviour(f'a chain of seven, v{_version}, {_sectors // 2} KiB clusters: flattened, merged, thinned, switched')(
+    behaviour(f'a chain of seven, v{_version}, {_sectors // 2} KiB: flattened, merged, thinned, switched')(
         lambda sectors=_sectors, version=_version: chain_history(sectors, version))
 
 
 @contextlib.contextmanager
 def qemu_nbd(*options):
     """A server on v/root.hds; gives the process and its address."""
-    with subprocess.Popen(['qemu-nbd', *options, '--persistent', '-f', 'parallels', '--socket', os.path.abspath('nbd'),
+    socket = os.path.abspath('nbd')
+    address = f'nbd+unix:///?socket={socket}'
+    with subprocess.Popen(['qemu-nbd', *options, '--persistent', '-f', 'parallels', '--socket', socket,
                            'v/root.hds']) as server:
         try:
-            address = f'nbd+unix:///?socket={os.path.abspath("nbd")}'
-            while not os.path.exists('nbd'):
+            while not os.path.exists(socket):
                 check(server.poll() is None, 'qemu-nbd did not come up')
                 time.sleep(0.02)
             run('qemu-img', 'info', address)  # answers when the image is open; the socket is there before

@@ -9,8 +9,8 @@
 
     main()
 
-Each behaviour runs in an empty directory of its own and is shown unless it raises. $PLOOP is the program under
-test.
+Each behaviour runs in an empty directory of its own and is shown unless it raises. $PLOOP is the program
+under test.
 """
 
 import os
