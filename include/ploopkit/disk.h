@@ -32,8 +32,6 @@
 extern "C" {
 #endif
 
-#define PLK_API __attribute__((visibility("default")))
-
 typedef struct PlkDisk PlkDisk;
 
 /* Where the disk is and how it is opened. Zero-initialise, set struct_size, then what you need. */

@@ -17,6 +17,8 @@
 extern "C" {
 #endif
 
+#define PLK_API __attribute__((visibility("default"))) /* exported by libploopkit.so */
+
 /* What went wrong, by who can mend it. Values are stable; new ones are appended. */
 typedef enum PlkErrorCode {
     PLK_OK = 0,
@@ -59,7 +61,7 @@ typedef struct PlkError {
 } PlkError;
 
 /* A short stable English word for a code ("corrupt image", "locked"); never NULL. */
-const char *plk_error_name(PlkErrorCode code);
+PLK_API const char *plk_error_name(PlkErrorCode code);
 
 #ifdef __cplusplus
 }
