@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/debug.h"
+#include "base/text.h"
 
 static const char *const names[] = {
     [PLK_OK] = "ok",
@@ -51,11 +52,12 @@ const char *plk_error_name(PlkErrorCode code)
 }
 
 /* Names come from directories and XML written by others: no control byte reaches a terminal or a log. */
-static void make_printable(char *text)
+static void make_printable(PlkError *err)
 {
-    for (unsigned char *p = (unsigned char *)text; *p; p++)
-        if (*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    char raw[sizeof err->message];
+
+    memcpy(raw, err->message, sizeof raw);
+    plk_escape(err->message, sizeof err->message, raw);
 }
 
 static void set(PlkError *err, PlkErrorCode code, int errnum, const char *fmt, va_list ap)
@@ -74,7 +76,7 @@ static void set(PlkError *err, PlkErrorCode code, int errnum, const char *fmt, v
         snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s",
                  strerror_r(errnum, buf, sizeof buf));
     }
-    make_printable(err->message);
+    make_printable(err);
 }
 
 void plk_error_set(PlkError *err, PlkErrorCode code, const char *fmt, ...)
@@ -135,7 +137,7 @@ void plk_error_prefix(PlkError *err, const char *fmt, ...)
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof err->message)
         snprintf(err->message + n, sizeof err->message - (size_t)n, "%s", old);
-    make_printable(err->message);
+    make_printable(err);
 }
 
 void plk_corrupt_at(PlkError *err, const char *src, int line, const char *file,

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/guid.h"
 #include "base/math.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "test.h"
 
@@ -29,6 +30,34 @@ TEST(sizes_follow_the_ploop_parser)
     CHECK_INT(plk_parse_sectors("2000T", &v), -ERANGE);
 }
 
+TEST(escaped_text_is_one_line_of_printable_utf8)
+{
+    char out[64];
+
+    plk_escape(out, sizeof out, "a\nb\tc\033[2J\177");
+    CHECK_STR(out, "a\\nb\\tc\\x1b[2J\\x7f");
+    plk_escape(out, sizeof out, "\xc3\xa4 \xe2\x82\xac \xc2\x9b \xff \xc3");
+    CHECK_STR(out, "\xc3\xa4 \xe2\x82\xac \\xc2\\x9b \\xff \\xc3");
+    plk_escape(out, sizeof out, "\\n stays, ' and % too");
+    CHECK_STR(out, "\\n stays, ' and % too");
+}
+
+TEST(escaped_text_is_cut_between_characters)
+{
+    char out[6];
+
+    plk_escape(out, sizeof out, "abc\nd");
+    CHECK_STR(out, "abc\\n");
+    plk_escape(out, sizeof out, "abcd\n");
+    CHECK_STR(out, "abcd");
+    plk_escape(out, sizeof out, "abcd\xc3\xa4");
+    CHECK_STR(out, "abcd");
+    plk_escape(out, sizeof out, "abcdefgh");
+    CHECK_STR(out, "abcde");
+    plk_escape(out, 1, "abc");
+    CHECK_STR(out, "");
+}
+
 TEST(guids_keep_their_case_and_compare_without_it)
 {
     PlkGuid a, b;
@@ -49,9 +78,9 @@ TEST(messages_are_one_printable_line)
     PlkError err;
 
     plk_fail_errno(&err, PLK_ERROR_OPEN, ENOENT, "image '%s'", "a\nb\033[1m");
-    CHECK_STR(err.message, "image 'a?b?[1m': No such file or directory");
+    CHECK_STR(err.message, "image 'a\\nb\\x1b[1m': No such file or directory");
     plk_error_prefix(&err, "volume '%s': ", "v");
-    CHECK_STR(err.message, "volume 'v': image 'a?b?[1m': No such file or directory");
+    CHECK_STR(err.message, "volume 'v': image 'a\\nb\\x1b[1m': No such file or directory");
     CHECK_INT(plk_fail_io(&err, PLK_ERROR_WRITE, -ENOSPC, "x"), -1);
     CHECK_INT(err.code, PLK_ERROR_NO_SPACE);
 }

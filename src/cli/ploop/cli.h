@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -145,6 +146,9 @@ void plk_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, returning the exit code: for `return plk_cli_fail(&err)`. */
 int plk_cli_fail(const PlkError *err);
 int plk_cli_param(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* 38 */
+/* A name somebody else chose, on stdout and escaped as in the lines above, between two texts of ours. */
+void plk_put_name(const char *before, const char *name, const char *after);
+#define PLK_NAME_ROOM (4 * PATH_MAX) /* for an escaped path */
 
 /* ---- progress and cancelling ---- */
 

@@ -138,8 +138,8 @@ static void say_merge_many(const PlkLook *look, const MergeRange *r, const char 
         return;
     fputs("Merging images:", stdout);
     for (size_t i = 0; s && i < (new_file ? r->n : r->n - 1); i++, s = plk_look_parent(look, s))
-        printf(" %s", plk_last_name(s->path));
-    printf(" -> %s%s\n", new_file ? "(new) " : "", plk_last_name(new_file ? new_file : r->to->path));
+        plk_put_name(" ", plk_last_name(s->path), "");
+    plk_put_name(new_file ? " -> (new) " : " -> ", plk_last_name(new_file ? new_file : r->to->path), "\n");
 }
 
 static void say_removed(const PlkLook *look, const MergeRange *r, const PlkMergeSpec *spec)

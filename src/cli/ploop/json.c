@@ -5,38 +5,20 @@
 #include "json.h"
 
 #include <inttypes.h>
-#include <string.h>
 
-/* Length of the UTF-8 sequence at s, 0 when it is none (stray byte, overlong form, surrogate). */
-static size_t utf8_length(const unsigned char *s)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = *s < 0x80 ? 1 : *s >> 5 == 6 ? 2 : *s >> 4 == 14 ? 3 : *s >> 3 == 30 ? 4 : 0;
-    uint32_t c = n < 2 ? *s : *s & (0x7fu >> n);
-
-    for (size_t i = 1; i < n; i++) {
-        if (s[i] >> 6 != 2)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if (n && (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)))
-        return 0;
-    return n;
-}
+#include "base/text.h"
 
 static void put_text(FILE *out, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
-
     fputc('"', out);
-    while (*s) {
-        size_t n = utf8_length(s);
+    for (const char *s = text; *s;) {
+        size_t n = plk_utf8_length(s);
 
         if (n == 0)
             fputs("\\ufffd", out);
         else if (*s == '"' || *s == '\\')
             fprintf(out, "\\%c", *s);
-        else if (*s < 0x20 || *s == 0x7f)
+        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
             fprintf(out, "\\u%04x", *s);
         else
             fwrite(s, 1, n, out);

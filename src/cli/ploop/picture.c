@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/math.h"
 #include "base/units.h"
+#include "cli.h"
 #include "look.h"
 
 #define MAX_ROWS 24
@@ -151,7 +152,8 @@ static void print_legend(const PlkPicture *p, int owner, const char *text, bool 
     char size[32];
 
     put_cell(owner, colours);
-    printf(" %10s  %s\n", plk_human_size(p->bytes[tally_index(p, owner)], size, sizeof(size)), text);
+    printf(" %10s", plk_human_size(p->bytes[tally_index(p, owner)], size, sizeof(size)));
+    plk_put_name("  ", text, "\n");
 }
 
 void plk_picture_draw_text(const PlkPicture *p, PlkDisk *disk, bool colours)

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "cli.h"
+
 static size_t find_column(const PlkTable *table, const char *name, size_t len)
 {
     size_t i = 0;
@@ -49,14 +52,18 @@ void plk_table_header(const PlkTable *table)
     putchar('\n');
 }
 
+/* Names can hold anything but '/': a row stays a row. */
 void plk_table_row(const PlkTable *table, const char *const *cells)
 {
+    char cell[PLK_NAME_ROOM];
+
     for (size_t i = 0; i < table->n_shown; i++) {
         size_t column = table->shown[i];
 
+        plk_escape(cell, sizeof(cell), cells[column]);
         if (i + 1 < table->n_shown)
-            printf("%-*s ", table->columns[column].width, cells[column]);
+            printf("%-*s ", table->columns[column].width, cell);
         else
-            printf("%s\n", cells[column]);
+            printf("%s\n", cell);
     }
 }
