@@ -36,6 +36,7 @@ typedef struct __attribute__((packed)) DiskHeader {
 
 static_assert(sizeof(DiskHeader) == PLK_HEADER_BYTES, "the header is 64 bytes");
 static_assert(offsetof(DiskHeader, size) == 36, "the size field is not 8-aligned");
+static_assert(offsetof(DiskHeader, first_block) == PLK_HEADER_FIRST_BLOCK_OFFSET, "as header.h has it");
 static_assert(offsetof(DiskHeader, ext) == 56, "the extension offset ends the header");
 
 static const char signatures[3][17] = {"", "WithoutFreeSpace", "WithouFreSpacExt"}; /* [version] */

@@ -16,6 +16,7 @@
 #include "base/error.h"
 
 #define PLK_HEADER_BYTES 64
+#define PLK_HEADER_FIRST_BLOCK_OFFSET 48 /* of that field, for messages */
 #define PLK_BAT_PAGE_BYTES 4096u
 #define PLK_BAT_PAGE_SLOTS 1024u
 #define PLK_BAT_FIRST_SLOT 16u /* the header has the room of 16 entries */

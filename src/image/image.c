@@ -40,8 +40,11 @@ static int read_header(PlkImage *img, uint64_t file_bytes, PlkError *err)
         return -1;
     set_cluster(img, img->header.cluster_sectors);
     img->first_cluster = img->header.first_block_sectors / img->header.cluster_sectors;
-    if (file_bytes < plk_bat_offset(img->header.bat_entries))
-        return plk_corrupt(err, img->io->name, file_bytes, "the file ends inside its block allocation table");
+    /* Made so by no program; and the first write would have to stretch the file to where data starts. */
+    if (file_bytes < (uint64_t)img->header.first_block_sectors * PLK_SECTOR)
+        return plk_corrupt(err, img->io->name, PLK_HEADER_FIRST_BLOCK_OFFSET,
+                           "first block at sector %u lies beyond the end of the file (%llu bytes)",
+                           img->header.first_block_sectors, (unsigned long long)file_bytes);
     img->was_dirty = img->header.in_use == PLK_IN_USE_OPEN;
     return 0;
 }
@@ -97,6 +100,7 @@ int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage
     img->writable = (flags & PLK_IMAGE_WRITE) != 0;
     img->alloc_full = (flags & PLK_IMAGE_ALLOC_FULL) != 0;
     img->unpublished = (flags & PLK_IMAGE_UNPUBLISHED) != 0;
+    io->no_holes = img->alloc_full;
     pthread_mutex_init(&img->prepare_lock, NULL);
     plk_allocator_init(&img->alloc);
     if (read_identity(img, flags, cluster_sectors, err) < 0) {

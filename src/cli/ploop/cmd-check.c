@@ -117,23 +117,29 @@ static void say_meaning(const PlkFinding *f)
         plk_complain("%s: offset %" PRIu64 ": %s", f->image, f->offset, f->meaning);
 }
 
+/* The original's words, which scripts look for, and behind them which field it is and where. */
+static void say_header(const char *words, const PlkFinding *f)
+{
+    plk_complain("%s in image %s: offset %" PRIu64 ": %s", words, f->image, f->offset, f->meaning);
+}
+
 static void say(const Run *run, const PlkFinding *f)
 {
     switch (f->kind) {
     case PLK_FOUND_SIGNATURE:
-        plk_complain("Wrong signature in image %s", f->image);
+        say_header("Wrong signature", f);
         break;
     case PLK_FOUND_TYPE:
-        plk_complain("Wrong type in image %s", f->image);
+        say_header("Wrong type", f);
         break;
     case PLK_FOUND_CLUSTER_SIZE:
-        plk_complain("Wrong cluster size %" PRIu64 " in image %s", f->value, f->image);
+        say_header("Wrong cluster size", f);
         break;
     case PLK_FOUND_FIRST_BLOCK:
-        plk_complain("Wrong first block offset in image %s", f->image);
+        say_header("Wrong first block offset", f);
         break;
     case PLK_FOUND_BAT_SHORT:
-        plk_complain("%s: Short read index table", f->image);
+        say_header("Short read index table", f);
         break;
     case PLK_FOUND_CONVERTING:
         plk_complain("Image %s is in the changing version state", f->image);
