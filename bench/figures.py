@@ -205,7 +205,7 @@ def churn(work):
     # What the filesystem uses and nothing else, as e2image copies it: blocks in use, holes and zeros left out.
     flat, used_only = os.path.join(work, "churn.raw"), os.path.join(work, "churn.used")
     run(ploop, "export", "--to", "raw", xml, flat)
-    run("/usr/sbin/e2image", "-r", "-a", "-O", str(cluster * 512), flat, used_only)
+    run("/usr/sbin/e2image", "-r", "-a", "-o", str(cluster * 512), flat, used_only)
     used = os.stat(used_only).st_blocks * 512
     for f in (flat, used_only):
         os.unlink(f)

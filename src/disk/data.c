@@ -124,20 +124,11 @@ static int write_part(PlkDisk *disk, uint32_t file_cluster, const void *buf, uin
 {
     PlkImage *top = plk_disk_top(disk);
     uint64_t at = plk_image_offset(top, file_cluster) + from;
-    static const uint8_t zeros[65536];
 
     if (len == 0)
         return 0;
-    if (buf)
-        return plk_io_write(top->io, buf, len, at, PLK_POINT_DATA_WRITE);
-    if (!top->alloc_full)
-        return plk_io_zero(top->io, at, len, PLK_POINT_DATA_ZERO);
-    for (uint32_t done = 0; done < len; done += sizeof zeros) {
-        int r = plk_io_write(top->io, zeros, PLK_MIN(sizeof zeros, len - done), at + done, PLK_POINT_DATA_ZERO);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return buf ? plk_io_write(top->io, buf, len, at, PLK_POINT_DATA_WRITE)
+               : plk_io_zero(top->io, at, len, PLK_POINT_DATA_ZERO);
 }
 
 /* What the request does not cover: the owner's bytes, or zeros (which a new cluster has, but for alloc=full). */

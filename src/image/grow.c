@@ -15,14 +15,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
-#include "base/alloc.h"
-#include "base/cleanup.h"
 #include "base/math.h"
 #include "image/relocate.h"
-
-#define ZERO_CHUNK (1u << 20)
 
 typedef struct Evacuation {
     PlkBatch batch;
@@ -95,16 +90,6 @@ static int evacuate(PlkImage *img, uint32_t new_first, const PlkProgress *progre
     return r;
 }
 
-static int write_zeros(PlkImage *img, uint64_t from, uint64_t to)
-{
-    PLK_FREE void *zeros = plk_calloc(1, ZERO_CHUNK);
-    int r = zeros ? 0 : -ENOMEM;
-
-    for (uint64_t at = from; r == 0 && at < to; at += ZERO_CHUNK)
-        r = plk_io_write(img->io, zeros, (size_t)PLK_MIN(ZERO_CHUNK, to - at), at, PLK_POINT_META_INIT);
-    return r;
-}
-
 /* Step 3. Nothing in this range is named any more, durably. */
 static int clear_new_slots(PlkImage *img, uint64_t area_end)
 {
@@ -114,8 +99,7 @@ static int clear_new_slots(PlkImage *img, uint64_t area_end)
     if (from >= area_end)
         return 0;
     plk_io_set_meta_end(img->io, PLK_MAX(area_end, plk_image_offset(img, img->first_cluster)));
-    r = img->alloc_full ? write_zeros(img, from, area_end)
-                        : plk_io_zero(img->io, from, area_end - from, PLK_POINT_META_INIT);
+    r = plk_io_zero(img->io, from, area_end - from, PLK_POINT_META_INIT);
     return r < 0 ? r : plk_io_sync(img->io, PLK_POINT_META_SYNC);
 }
 

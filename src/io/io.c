@@ -286,7 +286,7 @@ static int write_zeros(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 int plk_io_zero(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 {
     uint64_t size;
-    int r = plk_io_punch(io, off, len, point);
+    int r = io->no_holes ? -EOPNOTSUPP : plk_io_punch(io, off, len, point);
 
     /* A full filesystem may have no room for the bookkeeping of one more hole. */
     if (r != -EOPNOTSUPP && r != -ENOSPC)
@@ -386,6 +386,30 @@ static int fill_zeros(PlkIo *dst, uint64_t off, uint64_t len, PlkPoint point)
     return r;
 }
 
+/* What a clone would have done, by hand: runs of data are copied, holes between them stay holes. */
+static int copy_runs(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off, uint64_t len,
+                     _Atomic int *method, void *bounce, size_t bounce_len, PlkPoint point)
+{
+    uint64_t at = 0, start, stop, done;
+    int r = 0;
+
+    while (r == 0 && at < len) {
+        r = plk_io_next_data(src, src_off + at, &start, &stop);
+        if (r < 0)
+            break;
+        start = start < stop ? PLK_MIN(PLK_MAX(start, src_off + at) - src_off, len) : len;
+        stop = start < len ? PLK_MIN(stop - src_off, len) : len;
+        r = fill_zeros(dst, dst_off + at, start - at, point);
+        if (r == 0 && start < stop) {
+            done = try_copy_range(dst, dst_off + start, src, src_off + start, stop - start, method, point);
+            start += done;
+            r = copy_bounce(dst, dst_off + start, src, src_off + start, stop - start, bounce, bounce_len, point);
+        }
+        at = stop;
+    }
+    return r;
+}
+
 int plk_io_copy(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off, uint64_t len, _Atomic int *method,
                 void *bounce, size_t bounce_len, PlkPoint point)
 {
@@ -407,10 +431,8 @@ int plk_io_copy(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off, uint
     if (r < 0)
         return traced(dst, "copy", dst_off, len, point, r);
     held = src_off < size ? PLK_MIN(len, size - src_off) : 0;
-    if (held > 0 && !try_clone(dst, dst_off, src, src_off, held, method, point)) {
-        uint64_t done = try_copy_range(dst, dst_off, src, src_off, held, method, point);
-        r = copy_bounce(dst, dst_off + done, src, src_off + done, held - done, bounce, bounce_len, point);
-    }
+    if (held > 0 && !try_clone(dst, dst_off, src, src_off, held, method, point))
+        r = copy_runs(dst, dst_off, src, src_off, held, method, bounce, bounce_len, point);
     if (r == 0)
         r = fill_zeros(dst, dst_off + held, len - held, point);
     return traced(dst, "copy", dst_off, len, point, r);

@@ -99,6 +99,7 @@ struct PlkIo {
     _Atomic uint64_t meta_end; /* bytes below belong to the metadata writer; 0 = none */
     _Atomic bool poisoned;     /* a sync failed */
     bool writable;
+    bool no_holes; /* zeros are written, not punched: the file is to keep real blocks everywhere */
 };
 
 /* For backends: fill the common part. name is copied; false when out of memory. */
@@ -135,7 +136,7 @@ int plk_io_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point);
 
 /*
  * Copy len bytes: by reflink, else in the kernel, else through `bounce` (at least bounce_len bytes of
- * the caller's; at least 4096). Source bytes beyond its end are zeros. dst may equal src (ranges must
+ * the caller's; at least 4096). Holes stay holes, as plk_io_zero() makes them. Source bytes beyond its end are zeros. dst may equal src (ranges must
  * not overlap); afterwards dst reaches at least to dst_off + len. A method that a pair of files refused
  * once is not tried again when *method, which starts as PLK_COPY_CLONE, is kept between calls; it may be NULL.
  */

@@ -519,7 +519,7 @@ TEST(a_damaged_filesystem_is_an_fsck_error)
     test_disk_end(&t);
 }
 
-TEST(trimming_gives_back_whole_clusters_only)
+TEST(trimming_frees_whole_clusters_and_makes_holes_of_parts)
 {
     TestDisk t;
     PlkExtent extent;
@@ -530,10 +530,12 @@ TEST(trimming_gives_back_whole_clusters_only)
     test_disk_make(&t, 8 * MIB, 64);
     memset(buf, 'x', sizeof buf);
     CHECK_INT(plk_disk_write(t.disk, buf, sizeof buf, 0), 0);
-    CHECK_OK(plk_trim(t.disk, 1, sizeof buf - 1, &discarded, &err), err);
-    CHECK_INT(discarded, 32768);
+    CHECK_OK(plk_trim(t.disk, 4096, sizeof buf - 4096, &discarded, &err), err);
+    CHECK_INT(discarded, sizeof buf - 8192);
     CHECK_INT(plk_disk_read(t.disk, buf, sizeof buf, 0), 0);
-    CHECK(buf[1] == 'x' && buf[32767] == 'x' && buf[32768] == 0 && buf[65535] == 0 && buf[65536] == 'x');
+    CHECK(buf[4095] == 'x' && plk_is_zero(buf + 4096, sizeof buf - 8192) && buf[sizeof buf - 4096] == 'x');
+    CHECK_INT(plk_disk_status(t.disk, 4096, 4096, &extent), 0);
+    CHECK_INT(extent.kind, PLK_EXTENT_ZERO);
     CHECK_INT(plk_disk_flush(t.disk), 0);
     CHECK_INT(plk_disk_status(t.disk, 32768, 32768, &extent), 0);
     CHECK_INT(extent.kind, PLK_EXTENT_UNALLOCATED);
