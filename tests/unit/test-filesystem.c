@@ -14,6 +14,7 @@
 #include <ploopkit/filesystem.h>
 
 #include "base/cleanup.h"
+#include "base/math.h"
 #include "filesystem/e2fsck.h"
 #include "filesystem/ext4-node.h"
 #include "filesystem/trim.h"
