@@ -51,7 +51,10 @@ typedef struct PlkFsUsage {
 /* From the superblock through the chain. NOT_FOUND when there is no ext filesystem. */
 PLK_API int plk_filesystem_usage(PlkDisk *disk, PlkFsUsage *ret, PlkError *err);
 
-/* Discard every cluster the filesystem does not use, then pack the active image. Sizes in bytes. */
+/*
+ * Give back what the filesystem does not use: whole clusters are discarded, unused parts of others become holes, then the
+ * active image is packed. Refused (DIRTY) unless the filesystem was unmounted cleanly. Sizes in bytes.
+ */
 typedef struct PlkReclaim {
     uint64_t discarded, freed;
 } PlkReclaim;

@@ -229,6 +229,33 @@ BOTH_BACKENDS(copying_past_the_source_s_end_gives_zeros)
     plk_io_close(dst);
 }
 
+/* Reading alone cannot tell: ask where data is. */
+TEST(copying_keeps_holes_and_a_full_file_full)
+{
+    for (int full = 0; full < 2; full++) {
+        PlkDir *dir = open_dir(true);
+        PlkIo *src = open_new(dir), *dst = open_new(dir);
+        _Atomic int method = PLK_COPY_RANGE;
+        char bounce[8192];
+        uint64_t start, end;
+
+        fill(src, 0, 64 * KIB, 'a');
+        fill(src, 256 * KIB, 64 * KIB, 'b');
+        fill(dst, 0, 320 * KIB, 'x');
+        dst->no_holes = full;
+        CHECK_INT(plk_io_copy(dst, 0, src, 0, 320 * KIB, &method, bounce, sizeof bounce, PLK_POINT_DATA_COPY), 0);
+        CHECK_INT(plk_io_read(dst, bounce, 4096, 128 * KIB, PLK_POINT_DATA_READ), 0);
+        CHECK(plk_is_zero(bounce, 4096));
+        CHECK_INT(plk_io_read(dst, bounce, 4096, 316 * KIB, PLK_POINT_DATA_READ), 0);
+        CHECK(bounce[0] == 'b' && bounce[4095] == 'b');
+        CHECK_INT(plk_io_next_data(dst, 64 * KIB, &start, &end), 0);
+        CHECK_INT(start, full ? 64 * KIB : 256 * KIB);
+        plk_io_close(src);
+        plk_io_close(dst);
+        plk_dir_close(dir);
+    }
+}
+
 BOTH_BACKENDS(copying_within_a_file)
 {
     static char bounce[8192];
