@@ -4,8 +4,11 @@
 
 #include "base/guid.h"
 #include "cli.h"
+#include "fill.h"
 #include "look.h"
 #include "offline.h"
+
+enum { OPT_ALLOC = PLK_LONG_ONLY };
 
 /* After the fact: the name of the new image is the library's choice. */
 static void say_new_top(const char *path)
@@ -29,7 +32,8 @@ static int run_snapshot(const PlkArgs *args)
 
     if (plk_arg_given(args, 'd') || plk_arg_given(args, 'F'))
         return plk_offline_only(args->name, "with -d DEVICE");
-    if (plk_arg_guid(args, 'u', wanted) || plk_need_descriptor(path))
+    if (plk_arg_guid(args, 'u', wanted) || plk_arg_alloc(args, OPT_ALLOC, &spec.alloc_full) ||
+        plk_need_descriptor(path))
         return PLK_EXIT_PARAM;
     if (plk_look(path, &look, &err) < 0)
         return plk_cli_fail(&err);
@@ -73,6 +77,7 @@ static const PlkOption snapshot_options[] = {
     {'u', NULL, "UUID", "name the snapshot; a random one otherwise"},
     {'d', NULL, "DEVICE", NULL},
     {'F', NULL, NULL, NULL},
+    {OPT_ALLOC, "alloc", "full|sparse", "real blocks in the new image, or holes (default)"},
     {0},
 };
 
