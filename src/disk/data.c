@@ -47,14 +47,17 @@ static unsigned top_level(const PlkDisk *disk)
     return disk->n_images - 1;
 }
 
-/* Bounds that are kept between requests, when no pin is held. */
-static int keep_bounds(PlkDisk *disk)
+/* Bounds that are kept between pieces, when no pin is held. A reader never pays for a flush. */
+static void bound_cache(PlkDisk *disk)
 {
     if (__builtin_expect(plk_map_is_full(&disk->map), 0))
         plk_map_shrink(disk);
-    if (__builtin_expect(atomic_load_explicit(&disk->map.n_dirty, memory_order_relaxed) >= PLK_FLUSH_BATCH, 0))
-        return plk_disk_flush(disk);
-    return 0;
+}
+
+static int bound_dirty(PlkDisk *disk)
+{
+    bound_cache(disk);
+    return __builtin_expect(plk_map_is_dirty(&disk->map), 0) ? plk_disk_flush(disk) : 0;
 }
 
 static int begin_change(PlkDisk *disk, uint64_t off, uint64_t len)
@@ -104,10 +107,10 @@ int plk_disk_read(PlkDisk *disk, void *buf, size_t len, uint64_t off)
         return -EINVAL;
     while (len > 0) {
         Piece p = first_piece(disk, off, len);
-        int r = keep_bounds(disk);
+        int r;
 
-        if (r == 0)
-            r = read_piece(disk, &p, at);
+        bound_cache(disk);
+        r = read_piece(disk, &p, at);
         if (r < 0)
             return r;
         at += p.len;
@@ -232,7 +235,7 @@ int plk_disk_write(PlkDisk *disk, const void *buf, size_t len, uint64_t off)
     while (r == 0 && len > 0) {
         Piece p = first_piece(disk, off, len);
 
-        r = keep_bounds(disk);
+        r = bound_dirty(disk);
         if (r == 0)
             r = write_piece(disk, &p, at);
         at += p.len;
@@ -340,7 +343,7 @@ int plk_disk_zero(PlkDisk *disk, uint64_t off, uint64_t len)
     while (r == 0 && len > 0) {
         Piece p = first_piece(disk, off, len);
 
-        r = keep_bounds(disk);
+        r = bound_dirty(disk);
         if (r == 0)
             r = zero_piece(disk, &p);
         off += p.len;
@@ -430,9 +433,8 @@ int plk_disk_status(PlkDisk *disk, uint64_t off, uint64_t max_len, PlkExtent *re
     end = max_len > disk->size - off ? disk->size : off + max_len;
     max = (uint32_t)plk_div_up(end - (off - from), disk->cluster_bytes);
     do {
-        r = keep_bounds(disk);
-        if (r == 0)
-            r = like_run(disk, cluster + n, max - n, &slot, &got);
+        bound_cache(disk);
+        r = like_run(disk, cluster + n, max - n, &slot, &got);
         if (r < 0)
             return r;
         if (n == 0)

@@ -32,6 +32,8 @@ int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes)
         return -ENOMEM;
     }
     map->max_pages = PLK_MAX((cache_bytes ? cache_bytes : CACHE_DEFAULT) / sizeof(PlkMapPage), PAGES_MIN);
+    /* Dirty pages stay: half of the cache at most, and no more than one flush writes behind one data sync. */
+    map->max_dirty = PLK_MIN(map->max_pages / 2, PLK_FLUSH_BATCH);
     for (int i = 0; i < PLK_MAP_LOADERS; i++)
         pthread_mutex_init(&map->load_locks[i], NULL);
     pthread_mutex_init(&map->dirty_lock, NULL);

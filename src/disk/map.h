@@ -55,7 +55,7 @@ typedef struct PlkMap {
     PlkMapPage *_Atomic *pages; /* n_pages, zero until touched */
     _Atomic bool *used; /* n_pages: since the last sweep; apart from the pages to keep lookups in few cache lines */
     uint32_t n_pages;
-    size_t max_pages;
+    size_t max_pages, max_dirty;
     _Atomic size_t n_loaded;
     pthread_mutex_t load_locks[PLK_MAP_LOADERS];
     pthread_mutex_t dirty_lock;
@@ -78,5 +78,10 @@ static inline bool plk_map_is_full(const PlkMap *map)
     return atomic_load_explicit(&map->n_loaded, memory_order_relaxed) > map->max_pages;
 }
 int plk_map_shrink(struct PlkDisk *disk);
+/* So many dirty pages that a writer has to flush before it goes on? */
+static inline bool plk_map_is_dirty(const PlkMap *map)
+{
+    return atomic_load_explicit(&map->n_dirty, memory_order_relaxed) >= map->max_dirty;
+}
 /* All pins owned, nothing dirty: forget everything; entries of the (new) top. */
 int plk_map_reset(PlkMap *map, uint32_t bat_entries);
