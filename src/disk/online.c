@@ -63,6 +63,9 @@ static int make_delta(Stacking *s, const PlkSnapshotSpec *spec, PlkError *err)
         return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create delta '%s' in '%s'", s->file,
                            s->store->dir->path);
     s->named = true;
+    r = plk_image_publish(s->delta);
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_SYNC, r, "delta '%s' in '%s'", s->file, s->store->dir->path);
     return 0;
 }
 

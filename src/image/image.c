@@ -143,6 +143,12 @@ int plk_image_sync(PlkImage *img, PlkPoint point)
     return img->unpublished ? 0 : plk_io_sync(img->io, point);
 }
 
+int plk_image_publish(PlkImage *img)
+{
+    img->unpublished = false;
+    return plk_io_sync(img->io, PLK_POINT_META_SYNC);
+}
+
 /* ---- the way into "in use" ---- */
 
 static int refuse_necessary(void *arg, const PlkExtElement *e)

@@ -101,6 +101,8 @@ int plk_image_prepare_write(PlkImage *img);
 
 /* Makes what was written durable; nothing to do while the image is unpublished. */
 int plk_image_sync(PlkImage *img, PlkPoint point);
+/* Before an open image gets into a descriptor: from now on every sync is made, beginning with one. */
+int plk_image_publish(PlkImage *img);
 
 /* Alone. The header as it stands in img->header, with this in-use mark. META point says why; not synced. */
 int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point);

@@ -379,4 +379,33 @@ TEST(a_missing_descriptor_is_said_to_be_missing)
     CHECK_FAILS(plk_store_open("/etc/passwd", NULL, &store, &err), err, PLK_ERROR_DESCRIPTOR);
 }
 
+/* A new delta is not synced while nobody can see it; from the snapshot on it must be. */
+TEST(after_a_snapshot_under_an_open_disk_flushes_reach_the_file)
+{
+    PlkDiskOptions options = {.struct_size = sizeof options, .writable = true};
+    PlkSnapshotSpec spec = {.struct_size = sizeof spec};
+    PlkFault fault = {.point = PLK_POINT_DATA_SYNC};
+    unsigned long before;
+    PlkDir *real, *dir;
+    PlkStore *store;
+    PlkDisk *disk;
+    PlkError err;
+    Volume v;
+
+    three_states(&v, 2);
+    CHECK_INT(plk_dir_open_fs(v.dir, NULL, &real), 0);
+    CHECK_INT(plk_dir_wrap_fault(real, &fault, &dir), 0);
+    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &store, &err), err);
+    CHECK_OK(plk_store_lock(store, &err), err);
+    CHECK_OK(plk_store_open_state(store, NULL, &options, &disk, &err), err);
+    CHECK_OK(plk_disk_snapshot(disk, &spec, NULL, &err), err);
+    CHECK_INT(plk_disk_write(disk, "x", 1, 0), 0);
+    before = atomic_load(&fault.seen);
+    CHECK_INT(plk_disk_flush(disk), 0);
+    CHECK(atomic_load(&fault.seen) > before);
+    CHECK_OK(plk_disk_close(disk, &err), err);
+    plk_store_close(store);
+    volume_remove(&v);
+}
+
 TEST_MAIN()
