@@ -187,18 +187,60 @@ int plk_map_get(PlkDisk *disk, uint32_t cluster, PlkSlot *ret)
     return r;
 }
 
-/* The exchange comes after the store: a flush that clears the mark first will see the slot. */
+/*
+ * The mark is looked at after the store: a flush that cleared it before will see the slot. And it is set with the
+ * list locked: whoever finds it set and then flushes finds the page on the list, or in a flush that he waits for.
+ */
 void plk_map_set_top(PlkDisk *disk, PlkMapPage *page, uint32_t cluster, PlkSlot slot)
 {
     PlkMap *map = &disk->map;
 
     atomic_store(&page->slots[plk_bat_index(cluster)], slot);
-    if (atomic_exchange(&page->dirty, true))
+    if (atomic_load(&page->dirty))
         return;
     PLK_LOCKED(&map->dirty_lock);
+    if (atomic_exchange(&page->dirty, true))
+        return;
     page->next_dirty = map->dirty;
     map->dirty = page;
     atomic_fetch_add(&map->n_dirty, 1);
+}
+
+/* ---- nothing there ---- */
+
+/* Shortens *n to the pages from `index` on in which this level has no entry. */
+static int leave_holes(PlkImage *img, uint32_t index, uint32_t *n)
+{
+    uint64_t at = (uint64_t)index * PLK_BAT_PAGE_BYTES, start, end;
+    int r;
+
+    if (img->kind == PLK_IMAGE_RAW) { /* no BAT: it owns all up to its end */
+        if (index < plk_bat_page_count(img->header.bat_entries))
+            *n = 0;
+        return 0;
+    }
+    if (at >= plk_bat_offset(img->header.bat_entries))
+        return 0;
+    r = plk_io_next_data(img->io, at, &start, &end);
+    if (r == 0 && start < end)
+        *n = (uint32_t)PLK_MIN(*n, start > at ? (start - at) / PLK_BAT_PAGE_BYTES : 0);
+    return r;
+}
+
+/* What is in memory is looked at first: a slot that is not on disk yet is in a page that is loaded. */
+int plk_map_holes(PlkDisk *disk, uint32_t index, uint32_t max, uint32_t *ret_n)
+{
+    PlkMap *map = &disk->map;
+    uint32_t n = 0;
+    int r = 0;
+
+    max = PLK_MIN(max, map->n_pages - index);
+    while (n < max && !atomic_load_explicit(&map->pages[index + n], memory_order_acquire))
+        n++;
+    for (unsigned level = disk->n_images; r == 0 && n > 0 && level-- > 0;)
+        r = leave_holes(disk->images[level], index, &n);
+    *ret_n = r < 0 ? 0 : n;
+    return r;
 }
 
 /* ---- the bound ---- */
