@@ -46,6 +46,12 @@ static int read_header(PlkImage *img, uint64_t file_bytes, PlkError *err)
                            "first block at sector %u lies beyond the end of the file (%llu bytes)",
                            img->header.first_block_sectors, (unsigned long long)file_bytes);
     img->was_dirty = img->header.in_use == PLK_IN_USE_OPEN;
+    /* Its entries may count sectors in one page and clusters in the next. */
+    if (img->was_dirty && (img->header.flags & PLK_FLAG_CONVERT))
+        return plk_fail(err, PLK_ERROR_DIRTY,
+                        "image '%s' was left in the middle of a version conversion; opening its disk for "
+                        "writing undoes that",
+                        img->io->name);
     return 0;
 }
 

@@ -317,6 +317,25 @@ static int run_operation(Volume *v, PlkFault *fault, Operation *op, PlkError *er
     return r;
 }
 
+/* A reader recovers nothing: he gets the right bytes or is told to wait for a writer. */
+static void read_before_recovery(Volume *v, const char *before, unsigned long nth)
+{
+    PlkDiskOptions o = {.struct_size = sizeof o};
+    PlkDisk *disk;
+    Content content;
+    PlkError err;
+
+    if (plk_disk_open(v->xml, &o, &disk, &err) < 0) {
+        if (err.code != PLK_ERROR_DIRTY && err.code != PLK_ERROR_FORMAT)
+            test_fail(__FILE__, __LINE__, "call %lu: a reader is told '%s'", nth, err.message);
+        return;
+    }
+    disk_content(disk, content);
+    CHECK_OK(plk_disk_close(disk, &err), err);
+    if (strcmp(before, content) != 0)
+        test_fail(__FILE__, __LINE__, "call %lu: a reader gets '%s', expected '%s'", nth, content, before);
+}
+
 static void survive(void (*make)(Volume *), Operation *op, bool sticky)
 {
     PlkFault fault = {0};
@@ -334,6 +353,7 @@ static void survive(void (*make)(Volume *), Operation *op, bool sticky)
         make(&v);
         fault = (PlkFault){.nth = nth, .errnum = EIO, .sticky = sticky};
         (void)run_operation(&v, &fault, op, &err);
+        read_before_recovery(&v, before, nth);
         volume_write(&v, "9q"); /* the next user, whatever state the disk is in */
         volume_content(&v, NULL, after);
         if (after[9] != 'q' || (after[9] = before[9], strcmp(before, after) != 0))
