@@ -92,6 +92,8 @@ static int check_copy(PlkImage *old, PlkImage *copy, PlkError *err)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "image '%s' is not a copy of '%s': %s differs",
                         copy->io->name, old->io->name, a != b ? "its length" : "its header");
     r = copy->kind == PLK_IMAGE_RAW ? 0 : plk_image_walk_bat(copy, check_page, NULL);
+    if (r == -EUCLEAN && plk_image_explain_bat(copy, err))
+        return -1;
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_READ, r, "image '%s': its block allocation table is damaged",
                            copy->io->name);
@@ -107,6 +109,14 @@ static bool is_in_use(const PlkStore *store, const char *entry)
 }
 
 /* ---- doing it ---- */
+
+/* Whoever made the copy need not have waited for the disk; once it is named, the old file may go. */
+static int make_durable(PlkImage *copy, PlkError *err)
+{
+    int r = plk_io_sync(copy->io, PLK_POINT_DATA_SYNC);
+
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s'", copy->io->name) : 0;
+}
 
 static int rename_over(PlkStore *store, const char *entry, const char *old_file, PlkError *err)
 {
@@ -144,7 +154,7 @@ int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
     if (plk_store_open_image(store, index, PLK_IMAGE_WRITE, &old, err) < 0 ||
         plk_chain_open_image(store->dir, entry, flags | PLK_IMAGE_REFUSE_DIRTY, false,
                              store->desc.cluster_sectors, &copy, err) < 0 ||
-        check_copy(old, copy, err) < 0)
+        check_copy(old, copy, err) < 0 || make_durable(copy, err) < 0)
         return -1;
     if (spec->keep_name)
         return rename_over(store, entry, store->desc.images[index].file, err);

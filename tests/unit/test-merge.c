@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Merging: what is read afterwards, which clusters were reused, which files are left, and that it can be
  * stopped. */
+#include <errno.h>
+
 #include "disk/fold.h"
 #include "disk/operation.h"
+#include "io/fault.h"
 #include "volume.h"
 
 /* The entry of a virtual cluster, as it stands in a version 2 file. */
@@ -280,6 +283,30 @@ TEST(a_copy_replaces_an_image_under_its_own_name_or_the_old)
     spec = (PlkReplaceSpec){.struct_size = sizeof spec, .level = 0, .new_file = v.base, .keep_name = true};
     CHECK_OK(plk_image_replace(v.xml, NULL, &spec, &err), err);
     CHECK(access(v.base, F_OK) < 0);
+    volume_expect(&v, NULL, MERGED);
+    volume_remove(&v);
+}
+
+TEST(a_copy_that_can_not_be_made_durable_replaces_nothing)
+{
+    char copy[400];
+    PlkReplaceSpec spec = {.struct_size = sizeof spec, .new_file = copy, .keep_name = true};
+    PlkFault fault = {.point = PLK_POINT_DATA_SYNC, .nth = 1, .errnum = EIO};
+    PlkDir *real, *dir;
+    PlkStore *store;
+    PlkError err;
+    Volume v;
+
+    three_levels(&v, PLK_FORMAT_EXPANDED, 2);
+    snprintf(copy, sizeof copy, "%s/copy", v.dir);
+    copy_file(v.base, copy);
+    CHECK_INT(plk_dir_open_fs(v.dir, NULL, &real), 0);
+    CHECK_INT(plk_dir_wrap_fault(real, &fault, &dir), 0);
+    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &store, &err), err);
+    CHECK_OK(plk_store_lock(store, &err), err);
+    CHECK_FAILS(plk_store_replace(store, &spec, &err), err, PLK_ERROR_SYNC);
+    plk_store_close(store);
+    CHECK_INT(access(copy, F_OK), 0);
     volume_expect(&v, NULL, MERGED);
     volume_remove(&v);
 }
