@@ -40,7 +40,8 @@ static bool same_chain(const PlkDescriptor *a, const PlkDescriptor *b)
     if (a->n_images != b->n_images || !plk_guid_equal(&a->top, &b->top))
         return false;
     for (size_t i = 0; i < a->n_images; i++)
-        if (!plk_guid_equal(&a->images[i].guid, &b->images[i].guid) || strcmp(a->images[i].file, b->images[i].file))
+        if (!plk_guid_equal(&a->images[i].guid, &b->images[i].guid) ||
+            a->images[i].plain != b->images[i].plain || strcmp(a->images[i].file, b->images[i].file))
             return false;
     return true;
 }
@@ -225,6 +226,14 @@ int plk_disk_info(PlkDisk *disk, PlkDiskInfo *ret, PlkError *err)
     return 0;
 }
 
+static bool explain_bats(PlkDisk *disk, PlkError *err)
+{
+    for (unsigned level = disk->n_images; level-- > 0;)
+        if (plk_image_explain_bat(disk->images[level], err))
+            return true;
+    return false;
+}
+
 void plk_disk_explain(PlkDisk *disk, int neg_errno, PlkError *err)
 {
     PlkImage *top = plk_disk_top(disk);
@@ -232,6 +241,8 @@ void plk_disk_explain(PlkDisk *disk, int neg_errno, PlkError *err)
     if ((neg_errno == -EUCLEAN || neg_errno == -EOPNOTSUPP) && top->damage.code != PLK_OK) {
         if (err)
             *err = top->damage;
+    } else if (neg_errno == -EUCLEAN && explain_bats(disk, err)) {
+        return;
     } else if (neg_errno == -EUCLEAN) {
         plk_fail(err, PLK_ERROR_FORMAT, "disk '%s': a block allocation table entry is damaged; run 'ploop check'",
                  top->io->name);
