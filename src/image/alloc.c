@@ -130,6 +130,7 @@ static void adopt_unnamed(PlkAllocator *a, Scan *s)
         clear_bit(s->named, i);
     for (uint64_t i = 0; i < plk_div_up(end, 64); i++)
         a->n_free += (uint64_t)__builtin_popcountll(s->named[i]);
+    free(a->free_bits); /* of a scan whose session could not begin */
     a->free_bits = PLK_TAKE(s->named);
     a->window = s->window;
 }
