@@ -378,16 +378,26 @@ static bool continues(PlkSlot first, PlkSlot s, uint32_t n)
 }
 
 /*
- * Clusters from `cluster` on that lie like it, at most max and not beyond its map page. The others' slots are
- * only peeked at: under one pin that is enough to keep the page, and an answer may be old anyway.
+ * Clusters from `cluster` on that lie like it, at most max and not beyond its map page, or the hole of the BAT
+ * it is in. The others' slots are only peeked at: under one pin that is enough to keep the page, and an answer
+ * may be old anyway.
  */
 static int like_run(PlkDisk *disk, uint32_t cluster, uint32_t max, PlkSlot *ret_slot, uint32_t *ret_n)
 {
     pthread_rwlock_t *pin = plk_pins_share(&disk->pins, cluster);
     uint32_t index = plk_bat_index(cluster), n = 1;
+    uint32_t here = plk_bat_page(cluster), holes;
     PlkMapPage *page;
-    int r = plk_map_page(disk, plk_bat_page(cluster), &page);
+    int r = plk_map_holes(disk, here, plk_bat_page(cluster + max - 1) - here + 1, &holes);
 
+    if (r == 0 && holes > 0) {
+        *ret_slot = PLK_SLOT_UNOWNED;
+        *ret_n = (uint32_t)PLK_MIN(max, (uint64_t)holes * PLK_BAT_PAGE_SLOTS - index);
+        plk_pins_release(pin);
+        return 0;
+    }
+    if (r == 0)
+        r = plk_map_page(disk, here, &page);
     if (r == 0) {
         PlkSlot first = atomic_load_explicit(&page->slots[index], memory_order_relaxed);
 

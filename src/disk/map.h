@@ -69,6 +69,11 @@ void plk_map_clear(PlkMap *map);
 /* With a pin held. 0 or -errno; the page stays valid while the pin is held. */
 int plk_map_page(struct PlkDisk *disk, uint32_t page, PlkMapPage **ret);
 int plk_map_get(struct PlkDisk *disk, uint32_t cluster, PlkSlot *ret);
+/*
+ * How many pages from `index` on, at most max, hold no entry of any level because their bytes are holes in the
+ * files: answered without loading them, so that looking at an empty disk costs nothing however large it is.
+ */
+int plk_map_holes(struct PlkDisk *disk, uint32_t index, uint32_t max, uint32_t *ret_n);
 /* With the cluster owned: the top level's entry is `file_cluster` now; the page is dirty. */
 void plk_map_set_top(struct PlkDisk *disk, PlkMapPage *page, uint32_t cluster, PlkSlot slot);
 

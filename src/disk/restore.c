@@ -55,12 +55,16 @@ static int look_at_header(PlkIo *io, uint32_t *cluster, uint64_t *ret_size, PlkE
 {
     uint8_t buf[PLK_HEADER_BYTES];
     PlkHeader header;
+    uint64_t bytes;
     size_t got;
     int r = plk_io_read_upto(io, buf, sizeof buf, 0, &got, PLK_POINT_OPEN_READ);
 
+    if (r == 0)
+        r = plk_io_size(io, &bytes);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_READ, r, "image '%s': cannot read the header", io->name);
-    if (plk_header_decode(buf, got, io->name, PLK_HEADER_STRICT, &header, err) < 0)
+    if (plk_header_decode(buf, got, io->name, PLK_HEADER_STRICT, &header, err) < 0 ||
+        plk_header_check_length(&header, bytes, io->name, err) < 0)
         return -1;
     *cluster = header.cluster_sectors;
     *ret_size = header.size_sectors;

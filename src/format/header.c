@@ -36,7 +36,6 @@ typedef struct __attribute__((packed)) DiskHeader {
 
 static_assert(sizeof(DiskHeader) == PLK_HEADER_BYTES, "the header is 64 bytes");
 static_assert(offsetof(DiskHeader, size) == 36, "the size field is not 8-aligned");
-static_assert(offsetof(DiskHeader, first_block) == PLK_HEADER_FIRST_BLOCK_OFFSET, "as header.h has it");
 static_assert(offsetof(DiskHeader, ext) == 56, "the extension offset ends the header");
 
 static const char signatures[3][17] = {"", "WithoutFreeSpace", "WithouFreSpacExt"}; /* [version] */
@@ -138,6 +137,16 @@ int plk_header_decode(const uint8_t *buf, size_t len, const char *file, PlkHeade
         return -1;
     *ret = h;
     return 0;
+}
+
+/* No program leaves one so short; and the first write would have to stretch it to where data starts. */
+int plk_header_check_length(const PlkHeader *h, uint64_t file_bytes, const char *file, PlkError *err)
+{
+    if (file_bytes >= (uint64_t)h->first_block_sectors * PLK_SECTOR)
+        return 0;
+    return plk_corrupt(err, file, offsetof(DiskHeader, first_block),
+                       "first block at sector %" PRIu32 " lies beyond the end of the file (%" PRIu64 " bytes)",
+                       h->first_block_sectors, file_bytes);
 }
 
 int plk_header_make(int version, uint64_t size_sectors, uint32_t cluster_sectors, PlkHeader *ret,

@@ -16,7 +16,6 @@
 #include "base/error.h"
 
 #define PLK_HEADER_BYTES 64
-#define PLK_HEADER_FIRST_BLOCK_OFFSET 48 /* of that field, for messages */
 #define PLK_BAT_PAGE_BYTES 4096u
 #define PLK_BAT_PAGE_SLOTS 1024u
 #define PLK_BAT_FIRST_SLOT 16u /* the header has the room of 16 entries */
@@ -63,6 +62,9 @@ typedef enum PlkHeaderRule {
  */
 int plk_header_decode(const uint8_t *buf, size_t len, const char *file, PlkHeaderRule rule,
                       PlkHeader *ret, PlkError *err);
+
+/* FORMAT error if a file of that length ends before the first block. */
+int plk_header_check_length(const PlkHeader *h, uint64_t file_bytes, const char *file, PlkError *err);
 
 /* A fresh header for a disk of `size_sectors` (rounded up to a cluster, near the version's limit down).
  * ARGUMENT error for a cluster, version or size out of range. in_use closed, flags Empty. */

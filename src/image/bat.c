@@ -111,3 +111,32 @@ int plk_image_walk_bat(PlkImage *img, PlkPageFn *each, void *arg)
     }
     return 0;
 }
+
+typedef struct Explain {
+    PlkImage *img;
+    PlkError *err;
+} Explain;
+
+static int explain_page(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PAGE_SLOTS])
+{
+    Explain *e = arg;
+
+    for (uint32_t i = 0; i < PLK_BAT_PAGE_SLOTS; i++) {
+        uint64_t at = (uint64_t)page * PLK_BAT_PAGE_BYTES + 4ull * i;
+
+        if (slots[i] != PLK_SLOT_BAD)
+            continue;
+        plk_corrupt(e->err, e->img->io->name, at,
+                    "the BAT entry of cluster %llu points into the header or between clusters; run 'ploop check'",
+                    (unsigned long long)((at - PLK_HEADER_BYTES) / 4));
+        return 1;
+    }
+    return 0;
+}
+
+bool plk_image_explain_bat(PlkImage *img, PlkError *err)
+{
+    Explain e = {.img = img, .err = err};
+
+    return img->kind == PLK_IMAGE_PLOOP && plk_image_walk_bat(img, explain_page, &e) > 0;
+}

@@ -376,10 +376,10 @@ static int check_ploop(PlkChecker *c)
         return r;
     if (c->header.flags & PLK_FLAG_CONVERT && !is_closed(&c->header))
         return fatal(c, PLK_FOUND_CONVERTING, OFFSET_FLAGS, c->header.flags);
+    if (c->size < c->first_cluster << c->cluster_shift)
+        return fatal(c, PLK_FOUND_BAT_SHORT, c->size, c->size);
     if (c->options->skip_clean && is_closed(&c->header)) {
         c->result->skipped = true;
-    } else if (c->size < c->first_cluster << c->cluster_shift) {
-        return fatal(c, PLK_FOUND_BAT_SHORT, c->size, c->size);
     } else {
         r = check_oddities(c, buf);
         if (r == 0)

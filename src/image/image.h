@@ -120,6 +120,9 @@ int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point);
  */
 int plk_image_read_page(PlkImage *img, uint32_t page, uint32_t slots[PLK_BAT_PAGE_SLOTS]);
 
+/* Words for -EUCLEAN: fills *err with the first BAD entry and where it stands; false if the BAT holds none. */
+bool plk_image_explain_bat(PlkImage *img, PlkError *err);
+
 /* One entry, classified; any kind of image; past the end NONE. For a raw image the answer is the cluster itself and *ret_present. */
 int plk_image_read_slot(PlkImage *img, uint32_t cluster, uint32_t *ret, bool *ret_present);
 
