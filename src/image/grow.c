@@ -103,13 +103,15 @@ static int clear_new_slots(PlkImage *img, uint64_t area_end)
     return r < 0 ? r : plk_io_sync(img->io, PLK_POINT_META_SYNC);
 }
 
-/* Step 4. After a failed write the old header counts, and is what closing writes. */
+/* Step 4. After a failed write the old header counts, and is what closing writes. The flags are those of now:
+ * becoming ready to write has changed them. */
 static int switch_header(PlkImage *img, const PlkHeader *header)
 {
     PlkHeader old = img->header;
     int r;
 
     img->header = *header;
+    img->header.flags = old.flags;
     r = plk_image_write_header(img, PLK_IN_USE_OPEN, PLK_POINT_META_HEADER);
     if (r < 0) {
         img->header = old;
@@ -161,7 +163,6 @@ static int plan_header(const PlkImage *img, uint64_t size_sectors, PlkHeader *re
                         img->io->name, size_sectors, old->cluster_sectors);
     if (plk_header_make(old->version, size_sectors, old->cluster_sectors, ret, err) < 0)
         return -1;
-    ret->flags = old->flags;
     return 0;
 }
 
