@@ -13,12 +13,18 @@
 #include "disk/disk.h"
 #include "disk/store.h"
 
+int plk_fail_outside(const PlkDir *dir, const char *path, PlkError *err)
+{
+    return plk_fail(err, PLK_ERROR_DESCRIPTOR,
+                    "image '%s' of '%s' lies outside '%s', which nothing may leave; a wider root (--root) allows it",
+                    path, dir->path, dir->root);
+}
+
 static int fail_open(PlkDir *dir, const char *path, int r, PlkError *err)
 {
     switch (-r) {
     case EXDEV:
-        return plk_fail(err, PLK_ERROR_DESCRIPTOR, "image '%s' of '%s' lies outside '%s', which nothing may leave",
-                        path, dir->path, dir->root);
+        return plk_fail_outside(dir, path, err);
     case ELOOP:
         return plk_fail(err, PLK_ERROR_OPEN, "image '%s' of '%s': a symbolic link is on the way, which is not followed",
                         path, dir->path);

@@ -217,11 +217,9 @@ int plk_store_merge(PlkStore *store, const PlkMergeSpec *spec, const PlkProgress
     if (find_range(&m, spec, err) < 0)
         return -1;
     if (spec->new_file) {
-        if (plk_store_file_entry(store, spec->new_file, &new_file, err) < 0)
+        if (plk_store_file_entry(store, spec->new_file, &new_file, err) < 0 ||
+            plk_store_refuse_existing(store, new_file, err) < 0)
             return -1;
-        if (plk_dir_exists(store->dir, new_file) != 0)
-            return plk_fail(err, PLK_ERROR_EXISTS, "cannot merge into new image '%s': File exists",
-                            spec->new_file);
         m.new_file = new_file;
     }
     return run(&m, progress, err);

@@ -62,11 +62,11 @@ static int fold_into_new(PlkImage **images, size_t n, const char *path, const Pl
 
     if (open_dir_of(path, &dir, err) < 0)
         return -1;
-    if (plk_dir_exists(dir, path) != 0)
-        return plk_fail(err, PLK_ERROR_EXISTS, "cannot merge into new image '%s': File exists", path);
     if (plk_store_open_dir(dir, "none.xml", &store, err) < 0)
         return -1;
     dir = NULL;
+    if (plk_store_refuse_existing(store, path, err) < 0)
+        return -1;
     if (plk_store_create_unnamed(store, images[0], images[0]->header.size_sectors, false, &target, err) < 0)
         return -1;
     r = plk_images_fold(images, n, target, PLK_FOLD_FRESH, progress, err);

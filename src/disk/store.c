@@ -332,3 +332,18 @@ int plk_store_file_entry(PlkStore *store, const char *path, char **ret, PlkError
     *ret = entry;
     return 0;
 }
+
+int plk_store_refuse_existing(PlkStore *store, const char *file, PlkError *err)
+{
+    int r = plk_dir_exists(store->dir, file);
+
+    if (r == -EXDEV)
+        return plk_fail_outside(store->dir, file, err);
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s' of '%s'", file,
+                           store->dir->path);
+    if (r > 0)
+        return plk_fail(err, PLK_ERROR_EXISTS, "cannot create image '%s' of '%s': File exists", file,
+                        store->dir->path);
+    return 0;
+}

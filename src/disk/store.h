@@ -81,8 +81,12 @@ int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t si
  * directory, else absolute. malloc'd.
  */
 int plk_store_file_entry(PlkStore *store, const char *path, char **ret, PlkError *err);
+/* EXISTS when the descriptor's directory has this `File` entry, DESCRIPTOR when it may not name it. */
+int plk_store_refuse_existing(PlkStore *store, const char *file, PlkError *err);
 /* The canonical absolute path of a file that need not exist: its directory with links resolved. malloc'd. */
 int plk_file_locate(const char *path, char **ret, PlkError *err);
 
+/* DESCRIPTOR: the file is beyond the directory's root. Returns -1. */
+int plk_fail_outside(const PlkDir *dir, const char *path, PlkError *err);
 /* LOCKED naming who is in the way, or LOCK_CALL. Returns -1. neg_errno is what plk_io_lock() said. */
 int plk_fail_locked(PlkError *err, PlkIo *io, int neg_errno);
