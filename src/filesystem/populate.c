@@ -404,7 +404,9 @@ static int open_dir(Filler *f, PlkError *err)
     if (!f->archive)
         return plk_fail_nomem(err);
     f->prefix = strlen(f->source);
-    archive_read_disk_set_symlink_physical(f->archive);
+    while (f->prefix && f->source[f->prefix - 1] == '/') /* libarchive drops them, too */
+        f->prefix--;
+    archive_read_disk_set_symlink_hybrid(f->archive); /* follows the source itself, nothing inside */
     return archive_read_disk_open(f->archive, f->source) == ARCHIVE_OK ? 0 : fail_archive(f);
 }
 

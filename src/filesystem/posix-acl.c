@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +45,20 @@ static int compare_entries(const void *a, const void *b)
     return tx != ty ? (tx > ty) - (tx < ty) : (ix > iy) - (ix < iy);
 }
 
+/* The number this host has for a name, which is what tar would give it; -1 when there is none. */
+static int host_id(int tag, const char *name)
+{
+    char buf[16384];
+    struct passwd user, *found_user = NULL;
+    struct group group, *found_group = NULL;
+
+    if (tag == ARCHIVE_ENTRY_ACL_USER && getpwnam_r(name, &user, buf, sizeof buf, &found_user) == 0)
+        return found_user ? (int)user.pw_uid : -1;
+    if (tag == ARCHIVE_ENTRY_ACL_GROUP && getgrnam_r(name, &group, buf, sizeof buf, &found_group) == 0)
+        return found_group ? (int)group.gr_gid : -1;
+    return -1;
+}
+
 static int encode_entry(int tag, int permset, int id, const char *name, AclEntry *ret, PlkError *err)
 {
     size_t i = 0;
@@ -51,8 +67,12 @@ static int encode_entry(int tag, int permset, int id, const char *name, AclEntry
         i++;
     if (i == TAGS)
         return plk_fail(err, PLK_ERROR_UNSUPPORTED, "ACL entry of unknown kind %d", tag);
+    if (tags[i].has_id && id < 0 && name)
+        id = host_id(tag, name);
     if (tags[i].has_id && id < 0)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "ACL entry for '%s' has no number", name ? name : "");
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "its ACL names '%s' without a number, and this host knows nobody of that name",
+                        name ? name : "");
     *ret = (AclEntry){
         .tag = htole16(tags[i].disk),
         .perm = htole16(permset & 7),

@@ -17,7 +17,8 @@
 
 /*
  * The ACL of one type (ARCHIVE_ENTRY_ACL_TYPE_ACCESS or _DEFAULT) as a malloc'd attribute value; *ret is NULL
- * when the entry has none beyond its mode. ARGUMENT when an entry names a user or group without a number.
+ * when the entry has none beyond its mode. GNU tar writes names without numbers; they get the number this host
+ * has for them, ARGUMENT when it has none.
  */
 int plk_acl_encode(struct archive_entry *entry, int type, void **ret, size_t *ret_len, PlkError *err);
 
