@@ -47,7 +47,7 @@ typedef struct Fold {
     size_t n_batch;
     const PlkProgress *progress;
     uint64_t done, total, reported_at;
-    const PlkImage *damaged; /* whose BAT made it -EUCLEAN */
+    PlkImage *damaged; /* whose BAT made it -EUCLEAN */
 } Fold;
 
 /* One page: which source owns each slot, and where in it. */
@@ -203,7 +203,7 @@ static int find_owners(Fold *f, uint32_t page, Owners *o, bool *ret_any)
     return 0;
 }
 
-static int damaged(Fold *f, const PlkImage *img)
+static int damaged(Fold *f, PlkImage *img)
 {
     f->damaged = img;
     return -EUCLEAN;
@@ -333,6 +333,8 @@ static int prepare(Fold *f, const PlkProgress *progress, PlkError *err)
 
 static int fail_fold(Fold *f, int r, PlkError *err)
 {
+    if (r == -EUCLEAN && f->damaged && plk_image_explain_bat(f->damaged, err))
+        return -1;
     if (r == -EUCLEAN && f->damaged)
         return plk_fail(
             err, PLK_ERROR_FORMAT,

@@ -40,11 +40,8 @@ static int read_header(PlkImage *img, uint64_t file_bytes, PlkError *err)
         return -1;
     set_cluster(img, img->header.cluster_sectors);
     img->first_cluster = img->header.first_block_sectors / img->header.cluster_sectors;
-    /* Made so by no program; and the first write would have to stretch the file to where data starts. */
-    if (file_bytes < (uint64_t)img->header.first_block_sectors * PLK_SECTOR)
-        return plk_corrupt(err, img->io->name, PLK_HEADER_FIRST_BLOCK_OFFSET,
-                           "first block at sector %u lies beyond the end of the file (%llu bytes)",
-                           img->header.first_block_sectors, (unsigned long long)file_bytes);
+    if (plk_header_check_length(&img->header, file_bytes, img->io->name, err) < 0)
+        return -1;
     img->was_dirty = img->header.in_use == PLK_IN_USE_OPEN;
     /* Its entries may count sectors in one page and clusters in the next. */
     if (img->was_dirty && (img->header.flags & PLK_FLAG_CONVERT))
