@@ -19,9 +19,9 @@ typedef struct MergeRange {
     size_t n;
 } MergeRange;
 
-static void say_merge(const MergeRange *range, const char *kind)
+static void say_merge(const MergeRange *range)
 {
-    plk_say(0, "Offline %s %s -> %s", kind, range->from->guid, range->to->guid);
+    plk_say(0, "Offline snapshot merge %s -> %s", range->from->guid, range->to->guid);
     plk_say(0, "Merging image: %s -> %s", plk_last_name(range->from->path), plk_last_name(range->to->path));
 }
 
@@ -97,7 +97,7 @@ static int run_delete(const PlkArgs *args)
     range.to = plk_look_find(&look, guid);
     range.from = range.to ? only_child(&look, range.to) : NULL;
     if (range.from)
-        say_merge(&range, "snapshot merge");
+        say_merge(&range);
     fflush(stdout);
     if (plk_snapshot_delete(path, plk_root, guid, &result, plk_cli_progress(), &err) < 0)
         return plk_cli_fail(&err);
@@ -129,17 +129,24 @@ static MergeRange find_range(const PlkLook *look, const PlkMergeSpec *spec)
 }
 
 /* "Merging images: TOP MIDDLE -> BASE", or all of them "-> (new) NEW". */
-static void say_merge_many(const PlkLook *look, const MergeRange *r, const char *new_file)
+static void say_merge_many(const PlkLook *look, const MergeRange *r, const PlkMergeSpec *spec)
 {
     const PlkSnapshot *s = r->from;
+    size_t sources = spec->new_file ? r->n : r->n - 1;
 
-    plk_say(0, "Offline merge of %zu snapshots", r->n - 1);
+    if (spec->all || spec->down_to)
+        plk_say(0, "Offline merge of %zu snapshot%s", r->n - 1, r->n > 2 ? "s" : "");
+    else
+        plk_say(0, "Offline snapshot merge %s -> %s", r->from->guid, r->to->guid);
     if (plk_verbosity < 0)
         return;
-    fputs("Merging images:", stdout);
-    for (size_t i = 0; s && i < (new_file ? r->n : r->n - 1); i++, s = plk_look_parent(look, s))
+    printf("Merging image%s:", sources > 1 ? "s" : "");
+    for (size_t i = 0; s && i < sources; i++, s = plk_look_parent(look, s))
         plk_put_name(" ", plk_last_name(s->path), "");
-    plk_put_name(new_file ? " -> (new) " : " -> ", plk_last_name(new_file ? new_file : r->to->path), "\n");
+    if (spec->new_file)
+        plk_put_name(" -> (new) ", spec->new_file, "\n");
+    else
+        plk_put_name(" -> ", plk_last_name(r->to->path), "\n");
 }
 
 static void say_removed(const PlkLook *look, const MergeRange *r, const PlkMergeSpec *spec)
@@ -167,7 +174,6 @@ static int run_snapshot_merge(const PlkArgs *args)
     PlkMergeSpec spec = {.struct_size = sizeof(spec)};
     PLK_LOOK_AUTO PlkLook look = {0};
     MergeRange range;
-    bool many;
     PlkError err;
 
     if (plk_arg_guid(args, 'u', upper) || plk_arg_guid(args, 'U', lower) || check_merge_options(args, &spec))
@@ -177,17 +183,14 @@ static int run_snapshot_merge(const PlkArgs *args)
     if (plk_look(path, &look, &err) < 0)
         return plk_cli_fail(&err);
     range = find_range(&look, &spec);
-    many = spec.new_file || spec.all || spec.down_to;
-    if (range.to && range.n > 1 && many)
-        say_merge_many(&look, &range, spec.new_file);
-    else if (range.to && range.n > 1)
-        say_merge(&range, "snapshot merge");
+    if (range.to && range.n > 1)
+        say_merge_many(&look, &range, &spec);
     fflush(stdout);
     if (plk_snapshot_merge(path, plk_root, &spec, plk_cli_progress(), &err) < 0)
         return plk_cli_fail(&err);
     if (range.to)
         say_removed(&look, &range, &spec);
-    plk_say(0, many ? "Snapshots successfully merged" : "ploop snapshot has been successfully merged");
+    plk_say(0, spec.all || spec.down_to ? "Snapshots successfully merged" : "ploop snapshot has been successfully merged");
     return PLK_EXIT_OK;
 }
 

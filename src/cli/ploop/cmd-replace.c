@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ploop replace: swap one image of a disk by an identical copy, say on another device. */
 
+#include <stdlib.h>
+#include <string.h>
+
 #include <ploopkit/snapshot.h>
 
 #include "base/alloc.h"
@@ -9,44 +12,48 @@
 #include "look.h"
 #include "offline.h"
 
-/* -o NAME counts from the descriptor's directory, wherever the command runs. */
-static char *resolve_current(const PlkLook *look, const char *name)
+/* -o NAME counts from the descriptor's directory or from where the command runs. NULL if no image is there. */
+static const PlkSnapshot *image_named(const PlkLook *look, const char *name)
 {
     int dir = (int)(plk_last_name(look->descriptor) - look->descriptor);
+    PLK_FREE char *joined = plk_printf("%.*s%s", name[0] == '/' ? 0 : dir, look->descriptor, name);
+    PLK_FREE char *beside = joined ? realpath(joined, NULL) : NULL, *here = realpath(name, NULL);
 
-    return name[0] == '/' ? plk_strdup(name) : plk_printf("%.*s%s", dir, look->descriptor, name);
+    for (size_t i = 0; i < look->list.n; i++) {
+        const PlkSnapshot *s = &look->list.items[i];
+        if ((beside && strcmp(beside, s->path) == 0) || (here && strcmp(here, s->path) == 0))
+            return s;
+    }
+    return NULL;
 }
 
-static const char *replaced_path(const PlkLook *look, const PlkReplaceSpec *spec)
+static const PlkSnapshot *replaced(const PlkLook *look, const PlkReplaceSpec *spec)
 {
-    const PlkSnapshot *s;
-
     if (spec->current_file)
-        return spec->current_file;
-    s = spec->guid ? plk_look_find(look, spec->guid) : plk_look_level(look, (uint64_t)spec->level);
-    return s ? s->path : "?";
+        return image_named(look, spec->current_file);
+    return spec->guid ? plk_look_find(look, spec->guid) : plk_look_level(look, (uint64_t)spec->level);
 }
 
 static int replace(const PlkArgs *args, PlkReplaceSpec *spec)
 {
     const char *path = args->operands[0];
-    PLK_FREE char *current = NULL;
+    PLK_FREE char *new_path = realpath(spec->new_file, NULL); /* with -k the name is gone afterwards */
     PLK_LOOK_AUTO PlkLook look = {0};
+    const PlkSnapshot *old;
     PlkError err;
 
     if (plk_look(path, &look, &err) < 0)
         return plk_cli_fail(&err);
-    if (spec->current_file) {
-        current = resolve_current(&look, spec->current_file);
-        if (!current)
-            return plk_cli_param("out of memory");
-        spec->current_file = current;
-    }
+    old = replaced(&look, spec);
+    if (spec->current_file && !old)
+        return plk_cli_param("'%s' names no image '%s'", look.descriptor, spec->current_file);
+    if (spec->current_file)
+        spec->current_file = old->path;
     if (plk_image_replace(path, plk_root, spec, &err) < 0)
         return plk_cli_fail(&err);
     plk_say(0, "Storing %s.tmp", look.descriptor);
-    plk_say(0, "Replacing %s with %s (offline, level %d)", replaced_path(&look, spec), spec->new_file,
-            spec->level);
+    plk_say(0, "Replacing %s with %s (offline, level %d)", old ? old->path : "?",
+            new_path ? new_path : spec->new_file, spec->level);
     return PLK_EXIT_OK;
 }
 
