@@ -13,18 +13,18 @@
 #include "disk/disk.h"
 #include "disk/store.h"
 
-int plk_fail_outside(const PlkDir *dir, const char *path, PlkError *err)
+int plk_fail_outside(const PlkDir *dir, const char *path, PlkErrorCode code, PlkError *err)
 {
-    return plk_fail(err, PLK_ERROR_DESCRIPTOR,
+    return plk_fail(err, code,
                     "image '%s' of '%s' lies outside '%s', which nothing may leave; a wider root (--root) allows it",
                     path, dir->path, dir->root);
 }
 
-static int fail_open(PlkDir *dir, const char *path, int r, PlkError *err)
+int plk_chain_fail_open(const PlkDir *dir, const char *path, int r, PlkError *err)
 {
     switch (-r) {
     case EXDEV:
-        return plk_fail_outside(dir, path, err);
+        return plk_fail_outside(dir, path, PLK_ERROR_DESCRIPTOR, err);
     case ELOOP:
         return plk_fail(err, PLK_ERROR_OPEN, "image '%s' of '%s': a symbolic link is on the way, which is not followed",
                         path, dir->path);
@@ -45,7 +45,7 @@ int plk_chain_open_image(PlkDir *dir, const char *path, unsigned flags, bool ski
     int r = plk_dir_open_file(dir, path, write ? PLK_OPEN_WRITE : 0, 0, &io);
 
     if (r < 0)
-        return fail_open(dir, path, r, err);
+        return plk_chain_fail_open(dir, path, r, err);
     r = skip_lock ? 0 : plk_io_lock(io, write ? PLK_IO_LOCK_EXCLUSIVE : PLK_IO_LOCK_SHARED);
     if (r < 0)
         return plk_fail_locked(err, io, r);

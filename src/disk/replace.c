@@ -35,7 +35,7 @@ static int find_by_level(PlkStore *store, int level, PlkError *err)
     PLK_FREE int *chain = NULL;
     size_t n;
 
-    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->name, &chain, &n, err) < 0)
+    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->path, &chain, &n, err) < 0)
         return -1;
     if (level < 0 || (size_t)level >= n)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': level %d is outside 0..%zu",
@@ -148,6 +148,8 @@ int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
 
     if (index < 0 || plk_store_file_entry(store, spec->new_file, &entry, err) < 0)
         return -1;
+    if (plk_dir_exists(store->dir, entry) == -EXDEV)
+        return plk_fail_outside(store->dir, entry, PLK_ERROR_ARGUMENT, err);
     if (is_in_use(store, entry))
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s' is an image of this disk already", spec->new_file);
     flags = plk_store_is_raw(&store->desc, index) ? PLK_IMAGE_IS_RAW : 0;

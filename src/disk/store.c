@@ -35,7 +35,10 @@ int plk_store_open_dir(PlkDir *dir, const char *name, PlkStore **ret, PlkError *
     if (!store)
         return plk_fail_nomem(err);
     store->name = plk_strdup(name);
-    if (!store->name) {
+    store->path = plk_printf("%s/%s", dir->path, name);
+    if (!store->name || !store->path) {
+        free(store->name);
+        free(store->path);
         free(store);
         return plk_fail_nomem(err);
     }
@@ -105,19 +108,19 @@ void plk_store_close(PlkStore *store)
     plk_descriptor_clear(&store->desc);
     plk_dir_close(store->dir);
     free(store->name);
+    free(store->path);
     free(store->fs_word);
     free(store);
 }
 
 int plk_store_load(PlkStore *store, PlkError *err)
 {
-    PLK_FREE char *text = NULL, *path = plk_printf("%s/%s", store->dir->path, store->name);
+    PLK_FREE char *text = NULL;
+    const char *path = store->path;
     PlkDescriptor desc = {0};
     size_t len;
     int r;
 
-    if (!path)
-        return plk_fail_nomem(err);
     r = plk_dir_read_file(store->dir, store->name, PLK_DESC_TEXT_MAX, &text, &len);
     if (r == -EFBIG)
         return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s' is bigger than 1 MiB", path);
@@ -215,6 +218,15 @@ static void bring_up_to_date(PlkDescriptor *future)
     future->top = PLK_GUID_TOP;
 }
 
+/* Not every operation walks down to the base; but none goes on from a disk that nobody could open. */
+static int prove_chain(const PlkStore *store, const PlkDescriptor *future, PlkError *err)
+{
+    PLK_FREE int *chain = NULL;
+    size_t n;
+
+    return plk_descriptor_chain(future, &future->top, store->path, &chain, &n, err);
+}
+
 int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
 {
     PLK_FREE char *tmp = future_name(store), *text = NULL;
@@ -224,7 +236,7 @@ int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
     if (!tmp)
         return plk_fail_nomem(err);
     bring_up_to_date(future);
-    if (plk_descriptor_print(future, &text, &len, err) < 0)
+    if (prove_chain(store, future, err) < 0 || plk_descriptor_print(future, &text, &len, err) < 0)
         return -1;
     store->begun = true; /* also when publishing fails half-way: abort() then removes what is there */
     r = plk_dir_publish_file(store->dir, tmp, text, len, 0666);
@@ -338,7 +350,7 @@ int plk_store_refuse_existing(PlkStore *store, const char *file, PlkError *err)
     int r = plk_dir_exists(store->dir, file);
 
     if (r == -EXDEV)
-        return plk_fail_outside(store->dir, file, err);
+        return plk_fail_outside(store->dir, file, PLK_ERROR_ARGUMENT, err);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot create image '%s' of '%s'", file,
                            store->dir->path);

@@ -20,6 +20,7 @@
 typedef struct PlkStore {
     PlkDir *dir;
     char *name;         /* "DiskDescriptor.xml" */
+    char *path;         /* directory and name, for messages */
     char *fs_word;      /* what the geometry note says is inside; kept from the old note unless set */
     PlkDescriptor desc; /* as loaded */
     bool loaded;
@@ -81,12 +82,12 @@ int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t si
  * directory, else absolute. malloc'd.
  */
 int plk_store_file_entry(PlkStore *store, const char *path, char **ret, PlkError *err);
-/* EXISTS when the descriptor's directory has this `File` entry, DESCRIPTOR when it may not name it. */
+/* EXISTS when the descriptor's directory has this `File` entry, ARGUMENT also when it may not name it. */
 int plk_store_refuse_existing(PlkStore *store, const char *file, PlkError *err);
 /* The canonical absolute path of a file that need not exist: its directory with links resolved. malloc'd. */
 int plk_file_locate(const char *path, char **ret, PlkError *err);
 
-/* DESCRIPTOR: the file is beyond the directory's root. Returns -1. */
-int plk_fail_outside(const PlkDir *dir, const char *path, PlkError *err);
+/* The file is beyond the directory's root. Returns -1. */
+int plk_fail_outside(const PlkDir *dir, const char *path, PlkErrorCode code, PlkError *err);
 /* LOCKED naming who is in the way, or LOCK_CALL. Returns -1. neg_errno is what plk_io_lock() said. */
 int plk_fail_locked(PlkError *err, PlkIo *io, int neg_errno);

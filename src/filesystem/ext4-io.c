@@ -174,17 +174,28 @@ int plk_fail_ext4(PlkError *err, PlkErrorCode code, errcode_t rc, const char *fm
     return plk_fail(err, code, "%s: %s", text, error_message(rc));
 }
 
-static int fail_open(PlkError *err, errcode_t rc)
+/* A disk goes by the name of its active image. */
+static const char *disk_name(PlkDisk *disk)
 {
+    PlkDiskInfo info;
+    const char *path = plk_disk_info(disk, &info, NULL) ? NULL : plk_disk_image_path(disk, info.levels - 1);
+
+    return path ? path : "the disk";
+}
+
+static int fail_open(PlkDisk *disk, errcode_t rc, PlkError *err)
+{
+    const char *name = disk_name(disk);
+
     switch (rc) {
     case EXT2_ET_BAD_MAGIC:
-        return plk_fail(err, PLK_ERROR_NOT_FOUND, "there is no ext4 filesystem in the disk");
+        return plk_fail(err, PLK_ERROR_NOT_FOUND, "there is no ext4 filesystem in '%s'", name);
     case EXT2_ET_UNSUPP_FEATURE:
     case EXT2_ET_RO_UNSUPP_FEATURE:
-        return plk_fail_ext4(err, PLK_ERROR_UNSUPPORTED, rc, "cannot open the filesystem in the disk");
+        return plk_fail_ext4(err, PLK_ERROR_UNSUPPORTED, rc, "cannot open the filesystem in '%s'", name);
     default:
         return plk_fail_ext4(err, rc < 256 ? PLK_ERROR_READ : PLK_ERROR_FORMAT, rc,
-                             "cannot open the filesystem in the disk");
+                             "cannot open the filesystem in '%s'", name);
     }
 }
 
@@ -199,11 +210,12 @@ int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_f
     rc = ext2fs_open("disk", EXT2_FLAG_64BITS | (writable ? EXT2_FLAG_RW : 0), 0, 0, &manager, &fs);
     opening = NULL;
     if (rc)
-        return fail_open(err, rc);
+        return fail_open(disk, rc, err);
     /* Ranges, not one bit a block: 32 MiB a TiB to be zeroed first otherwise. */
     fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
     if (ext2fs_blocks_count(fs->super) > part->length / fs->blocksize)
-        return plk_fail(err, PLK_ERROR_FORMAT, "the filesystem in the disk is bigger than its partition");
+        return plk_fail(err, PLK_ERROR_FORMAT, "the filesystem in '%s' is bigger than its partition",
+                        disk_name(disk));
     if (writable)
         fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
     *ret = PLK_TAKE(fs);
