@@ -97,8 +97,7 @@ static int open_level(ChainCheck *k, const char *file, bool write, PlkIo **ret, 
     int r = plk_dir_open_file(k->store->dir, file, write ? PLK_OPEN_WRITE : 0, 0, &io);
 
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open image '%s' in '%s'", file,
-                           k->store->dir->path);
+        return plk_chain_fail_open(k->store->dir, file, r, err);
     r = plk_io_lock(io, write ? PLK_IO_LOCK_EXCLUSIVE : PLK_IO_LOCK_SHARED);
     if (r < 0)
         return plk_fail_locked(err, io, r);
@@ -147,7 +146,7 @@ static int check_chain(ChainCheck *k, PlkError *err)
     size_t n;
 
     if (find_state(k->store, k->options->snapshot, &state, err) < 0 ||
-        plk_descriptor_chain(&k->store->desc, &state, k->store->name, &chain, &n, err) < 0)
+        plk_descriptor_chain(&k->store->desc, &state, k->store->path, &chain, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if (check_level(k, chain[i], (unsigned)i, i == n - 1, err) < 0)

@@ -74,7 +74,7 @@ int plk_store_open_state(PlkStore *store, const PlkGuid *guid, const PlkDiskOpti
     PLK_FREE int *chain = NULL;
     size_t n;
 
-    if (plk_descriptor_chain(&store->desc, guid ? guid : &store->desc.top, store->name, &chain, &n, err) < 0)
+    if (plk_descriptor_chain(&store->desc, guid ? guid : &store->desc.top, store->path, &chain, &n, err) < 0)
         return -1;
     files = plk_calloc(n, sizeof *files);
     if (!files)

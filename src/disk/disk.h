@@ -58,6 +58,8 @@ typedef struct PlkChainFile {
  */
 int plk_chain_open_image(PlkDir *dir, const char *path, unsigned flags, bool skip_lock,
                          uint32_t cluster_sectors, PlkImage **ret, PlkError *err);
+/* Words for an image of the directory that could not be opened: -1. */
+int plk_chain_fail_open(const PlkDir *dir, const char *path, int r, PlkError *err);
 
 /*
  * Opens and locks base to top; the top for writing if options say so. All ploop images must agree in version and

@@ -72,7 +72,7 @@ static int find_range(Merge *m, const PlkMergeSpec *spec, PlkError *err)
 
     if (spec->guid && plk_store_find_guid(m->store, spec->guid, &upper, err) < 0)
         return -1;
-    if (plk_descriptor_chain(desc, &upper, m->store->name, &m->chain, &n, err) < 0)
+    if (plk_descriptor_chain(desc, &upper, m->store->path, &m->chain, &n, err) < 0)
         return -1;
     if (n < 2)
         return plk_fail(err, PLK_ERROR_ARGUMENT,

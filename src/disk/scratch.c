@@ -66,7 +66,7 @@ static int begin(PlkScratch *s, uint64_t size, PlkError *err)
 
     if (plk_store_refuse_old(s->store, err) < 0 || plk_store_merge_temporary(s->store, NULL, NULL, err) < 0 ||
         plk_store_plan_snapshot(s->store, &spec, &unused, err) < 0 ||
-        plk_descriptor_chain(&s->store->desc, &PLK_GUID_TOP, s->store->name, &chain, &n, err) < 0)
+        plk_descriptor_chain(&s->store->desc, &PLK_GUID_TOP, s->store->path, &chain, &n, err) < 0)
         return -1;
     s->top = chain[n - 1];
     if (plk_store_settle(s->store, s->top, err) < 0)

@@ -29,7 +29,8 @@ static int fill_item(PlkStore *store, const PlkDescShot *shot, PlkSnapshot *item
                         store->dir->path, store->name, shot->guid.text);
     item->path = plk_path_canonical(store->dir->path, store->desc.images[i].file);
     if (!item->path)
-        return plk_fail_nomem(err);
+        return errno == ENOMEM ? plk_fail_nomem(err)
+                               : plk_chain_fail_open(store->dir, store->desc.images[i].file, -errno, err);
     snprintf(item->guid, sizeof item->guid, "%s", shot->guid.text);
     snprintf(item->parent, sizeof item->parent, "%s", shot->parent.text);
     item->active = plk_guid_equal(&shot->guid, &store->desc.top);
@@ -117,7 +118,7 @@ static int check_depth(PlkStore *store, const PlkGuid *guid, PlkError *err)
     PLK_FREE int *chain = NULL;
     size_t n;
 
-    if (plk_descriptor_chain(&store->desc, guid, store->name, &chain, &n, err) < 0)
+    if (plk_descriptor_chain(&store->desc, guid, store->path, &chain, &n, err) < 0)
         return -1;
     if (n >= PLK_CHAIN_MAX)
         return plk_fail(

@@ -53,7 +53,7 @@ static int order_images(PlkStore *store, int **ret, PlkError *err)
     int *order;
     size_t n, k = 0;
 
-    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->name, &chain, &n, err) < 0)
+    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->path, &chain, &n, err) < 0)
         return -1;
     order = plk_calloc(store->desc.n_images, sizeof *order);
     if (!order)

@@ -419,6 +419,27 @@ static int check_unique(Reader *r, const char *what, const void *structs, size_t
     return 0;
 }
 
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A file under two states would be merged into itself, and removed. */
+static int check_files(Reader *r, const PlkDescriptor *desc)
+{
+    PLK_FREE const char **sorted = plk_calloc(desc->n_images, sizeof *sorted);
+
+    if (!sorted)
+        return plk_fail_nomem(r->err);
+    for (size_t i = 0; i < desc->n_images; i++)
+        sorted[i] = desc->images[i].file;
+    qsort(sorted, desc->n_images, sizeof *sorted, compare_files);
+    for (size_t i = 1; i < desc->n_images; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            return refuse(r, "two images have the File '%s'", sorted[i]);
+    return 0;
+}
+
 static int read_tree(Reader *r, xmlDoc *doc, PlkDescriptor *desc)
 {
     xmlNode *root = xmlDocGetRootElement(doc); /* whatever its name: products differ, and ploop never looks */
@@ -428,7 +449,8 @@ static int read_tree(Reader *r, xmlDoc *doc, PlkDescriptor *desc)
     if (read_disk(r, root, desc) != 0 || read_storage(r, root, desc) != 0 ||
         read_snapshots(r, root, desc) != 0)
         return -1;
-    if (check_unique(r, "images", desc->images, sizeof *desc->images, desc->n_images) != 0)
+    if (check_unique(r, "images", desc->images, sizeof *desc->images, desc->n_images) != 0 ||
+        check_files(r, desc) != 0)
         return -1;
     return check_unique(r, "shots", desc->shots, sizeof *desc->shots, desc->n_shots);
 }

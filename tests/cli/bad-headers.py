@@ -4,6 +4,7 @@
 
 import hashlib
 import os
+import shutil
 import struct
 import sys
 
@@ -46,14 +47,15 @@ SHORT = [
 
 def opens(disk, sound):
     """Verbs that open the image in whatever way, to read or to write."""
-    new = os.path.join(disk.path, 'new')
+    new, copy = os.path.join(disk.path, 'new'), os.path.join(disk.path, 'copy')
+    shutil.copy(sound.image, copy)
     return [
         ['info', '-s', disk.xml], ['info', disk.xml], ['map', disk.xml], ['balloon', 'show', disk.xml],
         ['export', disk.xml, new], ['export', '--to', 'tar', disk.xml, new],
         ['snapshot', disk.xml], ['grow', '-s', '64M', disk.xml], ['grow', '-s', '64M', disk.image],
         ['resize', '-s', '64M', disk.xml], ['balloon', 'discard', disk.xml],
         ['merge', disk.image, sound.image], ['merge', sound.image, disk.image],
-        ['merge', '-n', new, sound.image, disk.image], ['replace', '-u', TOP, '-i', sound.image, disk.xml],
+        ['merge', '-n', new, sound.image, disk.image], ['replace', '-u', TOP, '-i', copy, disk.xml],
         ['convert', '-v', '1', disk.xml], ['convert', '-f', 'raw', disk.xml], ['convert', '-f', 'preallocated', disk.xml],
     ]
 
