@@ -19,7 +19,6 @@
 #include "base/math.h"
 #include "disk/fold.h"
 #include "disk/operation.h"
-#include "image/alloc.h"
 
 #define IMAGE_MODE 0600
 #define BATCH_PAGES 256
@@ -233,17 +232,10 @@ static void take_over_name(PlkStore *store, PlkIo *file_io, const char *file, co
         plk_store_remove_file(store, file);
 }
 
-static int close_target(PlkImage *target, PlkFormat to, PlkError *err)
+static int close_target(PlkImage *target, PlkError *err)
 {
-    int r = to == PLK_FORMAT_RAW ? 0 : plk_allocator_cut_tail(target);
+    int r = plk_image_mark_closed(target); /* the file stays open for its second name */
 
-    /* The file stays open for its second name, so it is marked closed by hand. */
-    if (r == 0)
-        r = plk_io_sync(target->io, PLK_POINT_DATA_SYNC);
-    if (r == 0 && to != PLK_FORMAT_RAW)
-        r = plk_image_write_header(target, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE);
-    if (r == 0)
-        r = plk_io_sync(target->io, PLK_POINT_META_SYNC);
     atomic_store(&target->prepared, false);
     return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot finish the converted image") : 0;
 }
@@ -261,7 +253,7 @@ static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const P
     if (plk_store_open_image(store, 0, PLK_IMAGE_WRITE, &old, err) < 0 ||
         create_target(store, old, to, alloc_full, progress, &target, err) < 0 ||
         plk_images_fold(&old, 1, target, PLK_FOLD_BASE | PLK_FOLD_FRESH, progress, err) < 0 ||
-        close_target(target, to, err) < 0 ||
+        close_target(target, err) < 0 ||
         plan(store, to, file, target->header.size_sectors, &future, err) < 0)
         return -1;
     r = plk_dir_link(store->dir, target->io, file);

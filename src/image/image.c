@@ -240,24 +240,25 @@ int plk_image_prepare_write(PlkImage *img)
 
 /* ---- and out of it ---- */
 
-static int close_clean(PlkImage *img)
+/* Three syncs: names are gone before the tail is, and the tail before the mark says that there is none. */
+int plk_image_mark_closed(PlkImage *img)
 {
     int r;
 
     if (img->kind == PLK_IMAGE_RAW)
         return plk_io_sync(img->io, PLK_POINT_META_SYNC);
     r = plk_image_sync(img, PLK_POINT_META_SYNC);
+    if (r == 0)
+        r = plk_allocator_cut_tail(img);
+    if (r == 0)
+        r = plk_image_sync(img, PLK_POINT_META_SYNC);
     if (r < 0)
         return r;
-    r = plk_allocator_cut_tail(img);
-    if (r < 0)
-        return r;
+    img->header.flags &= ~PLK_FLAG_EMPTY;
     if (img->alloc.next == img->first_cluster)
         img->header.flags |= PLK_FLAG_EMPTY;
     r = plk_image_write_header(img, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE);
-    if (r < 0)
-        return r;
-    return plk_io_sync(img->io, PLK_POINT_META_SYNC);
+    return r < 0 ? r : plk_io_sync(img->io, PLK_POINT_META_SYNC);
 }
 
 int plk_image_close(PlkImage *img, PlkError *err)
@@ -267,7 +268,7 @@ int plk_image_close(PlkImage *img, PlkError *err)
     if (!img)
         return 0;
     if (atomic_load(&img->prepared)) {
-        r = close_clean(img);
+        r = plk_image_mark_closed(img);
         if (r < 0)
             plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s' could not be closed and stays marked in use",
                         img->io->name);

@@ -89,6 +89,8 @@ int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage
  * is freed in any case; -1 means the image stays marked in use. BAT pages are the caller's to write before.
  */
 int plk_image_close(PlkImage *img, PlkError *err);
+/* Alone. The steps of closing that touch the file; it stays open, and is not to be written to any more. */
+int plk_image_mark_closed(PlkImage *img);
 /* Frees without touching the file. NULL is fine. */
 void plk_image_drop(PlkImage *img);
 static inline void plk_image_dropp(PlkImage **img)
