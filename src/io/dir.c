@@ -42,7 +42,16 @@ int plk_dir_open_file(PlkDir *dir, const char *path, unsigned flags, mode_t mode
 
 int plk_dir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
 {
-    return traced(dir, "create", "", dir->ops->create_unnamed(dir, mode, ret));
+    PLK_FREE char *name = plk_printf("%s/(unnamed)", dir->path); /* an error must not blame the directory */
+    PlkIo *io;
+    int r = name ? dir->ops->create_unnamed(dir, mode, &io) : -ENOMEM;
+
+    if (r == 0) {
+        free(io->name);
+        io->name = PLK_TAKE(name);
+        *ret = io;
+    }
+    return traced(dir, "create", "", r);
 }
 
 int plk_dir_link(PlkDir *dir, PlkIo *unnamed, const char *path)
