@@ -56,10 +56,10 @@ static int fail_missing(const char *name, PlkError *err)
 {
     for (size_t i = 0; i < sizeof packages / sizeof packages[0]; i++)
         if (strcmp(packages[i].program, name) == 0)
-            return plk_fail(err, PLK_ERROR_UNSUPPORTED,
+            return plk_fail(err, PLK_ERROR_HELPER,
                             "program '%s' is needed but not installed; it is in the Debian package %s", name,
                             packages[i].package);
-    return plk_fail(err, PLK_ERROR_UNSUPPORTED, "program '%s' is needed but not installed", name);
+    return plk_fail(err, PLK_ERROR_HELPER, "program '%s' is needed but not installed", name);
 }
 
 int plk_find_program(const char *name, char buf[PLK_PROGRAM_PATH_MAX], PlkError *err)

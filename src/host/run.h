@@ -37,7 +37,7 @@ typedef struct PlkRunResult {
 void plk_run_result_clear(PlkRunResult *result);
 
 /*
- * The absolute path of a helper into buf. UNSUPPORTED if it is not installed; the message names the
+ * The absolute path of a helper into buf. HELPER if it is not installed; the message names the
  * Debian package.
  */
 int plk_find_program(const char *name, char buf[PLK_PROGRAM_PATH_MAX], PlkError *err);

@@ -58,7 +58,7 @@ TEST(missing_program_names_itself_and_nothing_from_path_is_run)
     PlkRunResult result;
     PlkError err;
 
-    CHECK_FAILS(plk_run(&run, &result, &err), err, PLK_ERROR_UNSUPPORTED);
+    CHECK_FAILS(plk_run(&run, &result, &err), err, PLK_ERROR_HELPER);
     CHECK(strstr(err.message, "no-such-program-here"));
 }
 
