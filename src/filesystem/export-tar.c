@@ -62,8 +62,12 @@ static int fail_read(Export *x, const char *path, errcode_t rc)
 
 static int fail_write(Export *x, const char *path)
 {
-    return plk_fail(x->err, archive_errno(x->archive) == ENOSPC ? PLK_ERROR_NO_SPACE : PLK_ERROR_WRITE,
-                    "cannot write '%s' to the archive: %s", path, archive_error_string(x->archive));
+    int e = archive_errno(x->archive);
+
+    if (e > 0) /* libarchive's own words are no more than "Write error" */
+        return plk_fail_io(x->err, PLK_ERROR_WRITE, -e, "cannot write '%s' to the archive", path);
+    return plk_fail(x->err, PLK_ERROR_WRITE, "cannot write '%s' to the archive: %s", path,
+                    archive_error_string(x->archive));
 }
 
 /* ---- hard links ---- */

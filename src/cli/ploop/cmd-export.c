@@ -62,9 +62,12 @@ static int export_tar(const ExportJob *job, PlkError *err)
             return plk_fail(err, PLK_ERROR_ARGUMENT, "an archive does not go to a terminal; name a file");
         return plk_filesystem_export_tar(job->disk, STDOUT_FILENO, plk_cli_progress(), err);
     }
-    if (plk_publish_begin(job->out, job->force, &file, err) < 0 ||
-        plk_filesystem_export_tar(job->disk, file.fd, plk_cli_progress(), err) < 0)
+    if (plk_publish_begin(job->out, job->force, &file, err) < 0)
         return -1;
+    if (plk_filesystem_export_tar(job->disk, file.fd, plk_cli_progress(), err) < 0) {
+        plk_error_prefix(err, "'%s': ", job->out);
+        return -1;
+    }
     return plk_publish_commit(&file, err);
 }
 

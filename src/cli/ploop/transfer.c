@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/math.h"
+#include "base/units.h"
 
 #define STEP (8u << 20) /* bytes between two looks at the cancel flag */
 #define BUFFER (1u << 20)
@@ -302,12 +303,14 @@ int plk_file_to_disk(int fd, const char *name, PlkDisk *disk, const PlkProgress 
 int plk_need_space(int fd, const char *name, uint64_t bytes, PlkError *err)
 {
     struct statvfs vfs;
+    uint64_t have;
+    char a[32], b[32];
 
     if (fstatvfs(fd, &vfs) < 0)
         return plk_fail_errno(err, PLK_ERROR_STAT, errno, "cannot tell the free space around '%s'", name);
-    if (vfs.f_bavail * (uint64_t)vfs.f_frsize < bytes)
-        return plk_fail(err, PLK_ERROR_NO_SPACE, "'%s' needs %llu MiB of free space, there are %llu", name,
-                        (unsigned long long)(bytes >> 20),
-                        (unsigned long long)(vfs.f_bavail * (uint64_t)vfs.f_frsize >> 20));
-    return 0;
+    have = vfs.f_bavail * (uint64_t)vfs.f_frsize;
+    if (have >= bytes)
+        return 0;
+    return plk_fail(err, PLK_ERROR_NO_SPACE, "'%s' needs %s of free space, there are %s", name,
+                    plk_human_size(bytes, a, sizeof(a)), plk_human_size(have, b, sizeof(b)));
 }
