@@ -33,6 +33,7 @@ struct PlkMemoryNode {
     size_t page_count, page_room;
     unsigned shared, exclusive; /* image locks held */
     bool flocked;
+    unsigned tag;
 };
 
 typedef struct MemoryIo {
@@ -347,6 +348,11 @@ int plk_memory_open(PlkMemoryNode *node, const char *name, bool writable, PlkIo 
 PlkMemoryNode *plk_memory_node(PlkIo *io)
 {
     return io->ops == &memory_ops ? node_of(io) : NULL;
+}
+
+unsigned *plk_memory_tag(PlkMemoryNode *node)
+{
+    return &node->tag;
 }
 
 int plk_memory_flock(PlkIo *io, int timeout_ms)

@@ -19,5 +19,8 @@ PLK_DEFINE_CLEANUP(PlkMemoryNode, plk_memory_unref)
 int plk_memory_open(PlkMemoryNode *node, const char *name, bool writable, PlkIo **ret);
 PlkMemoryNode *plk_memory_node(PlkIo *io); /* NULL when io is something else */
 
+/* A number that stays with the file, for whoever watches files; 0 at first. Guarded by that one's own lock. */
+unsigned *plk_memory_tag(PlkMemoryNode *node);
+
 /* Held until the file is closed; -EAGAIN when the time is over. */
 int plk_memory_flock(PlkIo *io, int timeout_ms);
