@@ -145,7 +145,8 @@ int plk_header_check_length(const PlkHeader *h, uint64_t file_bytes, const char 
     if (file_bytes >= (uint64_t)h->first_block_sectors * PLK_SECTOR)
         return 0;
     return plk_corrupt(err, file, offsetof(DiskHeader, first_block),
-                       "first block at sector %" PRIu32 " lies beyond the end of the file (%" PRIu64 " bytes)",
+                       "first block at sector %" PRIu32 " lies beyond the end of the file (%" PRIu64
+                       " bytes)",
                        h->first_block_sectors, file_bytes);
 }
 

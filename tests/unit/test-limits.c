@@ -279,7 +279,9 @@ TEST(preallocated_slots_above_2_tib_do_not_wrap)
 
 TEST(preallocation_that_does_not_fit_is_no_space_and_leaves_nothing)
 {
-    PlkCreateSpec spec = {.struct_size = sizeof spec, .size_sectors = 1000 * TIB / 512, .cluster_sectors = 131072,
+    PlkCreateSpec spec = {.struct_size = sizeof spec,
+                          .size_sectors = 1000 * TIB / 512,
+                          .cluster_sectors = 131072,
                           .format = PLK_FORMAT_PREALLOCATED};
     Place p;
 
