@@ -19,10 +19,12 @@
 #include "base/math.h"
 #include "disk/fold.h"
 #include "disk/operation.h"
+#include "image/relocate.h"
 
 #define IMAGE_MODE 0600
 #define BATCH_PAGES 256
 #define ZERO_BYTES (1u << 20)
+#define TELL_BYTES (64u << 20) /* between two looks at the cancel flag */
 
 /* ---- to preallocated: fill the gaps ---- */
 
@@ -33,8 +35,19 @@ typedef struct Filling {
     uint32_t (*slots)[PLK_BAT_PAGE_SLOTS];
     uint32_t pages[BATCH_PAGES];
     size_t n;
+    uint64_t untold; /* bytes filled since progress was told */
     const PlkProgress *progress;
 } Filling;
+
+static int tell(Filling *f, uint64_t slot)
+{
+    const PlkProgress *p = f->progress;
+    uint64_t total = (uint64_t)plk_image_slots(f->img) << f->img->cluster_shift;
+    uint64_t done = PLK_MIN(slot << f->img->cluster_shift, total);
+
+    f->untold = 0;
+    return p && p->update(p->arg, "preallocating", done, total) ? -ECANCELED : 0;
+}
 
 static int add_cluster(Filling *f, uint32_t *slot)
 {
@@ -57,9 +70,14 @@ static int fill_page(Filling *f, uint32_t page, uint32_t slots[PLK_BAT_PAGE_SLOT
     int r = 0;
 
     for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; r == 0 && i < PLK_BAT_PAGE_SLOTS && first + i < end;
-         i++)
-        if (slots[i] == PLK_SLOT_NONE)
-            r = add_cluster(f, &slots[i]);
+         i++) {
+        if (slots[i] != PLK_SLOT_NONE)
+            continue;
+        r = add_cluster(f, &slots[i]);
+        f->untold += f->img->cluster_bytes;
+        if (r == 0 && f->untold >= TELL_BYTES)
+            r = tell(f, first + i);
+    }
     return r;
 }
 
@@ -76,7 +94,6 @@ static int publish_batch(Filling *f)
 static int fill_pages(Filling *f)
 {
     uint32_t pages = plk_bat_page_count(plk_image_slots(f->img));
-    uint64_t page_bytes = (uint64_t)PLK_BAT_PAGE_SLOTS << f->img->cluster_shift;
     int r = 0;
 
     for (uint32_t page = 0; r == 0 && page < pages; page++) {
@@ -86,9 +103,8 @@ static int fill_pages(Filling *f)
         f->pages[f->n++] = page;
         if (r == 0 && f->n == BATCH_PAGES)
             r = publish_batch(f);
-        if (r == 0 && f->progress &&
-            f->progress->update(f->progress->arg, "preallocating", page * page_bytes, pages * page_bytes))
-            r = -ECANCELED;
+        if (r == 0)
+            r = tell(f, (uint64_t)(page + 1) * PLK_BAT_PAGE_SLOTS);
     }
     return r < 0 ? r : publish_batch(f);
 }
@@ -125,6 +141,8 @@ static int fill_image(PlkStore *store, bool zeros, const PlkProgress *progress, 
     r = plk_image_prepare_write(f.img);
     if (r == 0)
         r = fill_pages(&f);
+    if (r < 0)
+        (void)plk_image_relearn(f.img); /* what no slot names yet goes when the image is closed */
     if (r == -EUCLEAN && f.img->damage.code && err)
         *err = f.img->damage;
     else if (r < 0)

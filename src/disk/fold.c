@@ -266,6 +266,7 @@ static int fold_page(Fold *f, uint32_t page, const Owners *o)
 
         if (!o->image[i])
             continue;
+        f->done = PLK_MIN(cluster_at(page, i) << f->target->cluster_shift, f->total);
         r = fold_slot(f, cluster_at(page, i), o->image[i], o->cluster[i], &slots[i]);
         changed |= !raw && slots[i] != before;
     }
