@@ -16,7 +16,6 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "disk/operation.h"
-#include "image/alloc.h"
 
 typedef struct Stacking {
     PlkDisk *disk;
@@ -71,18 +70,6 @@ static int make_delta(Stacking *s, const PlkSnapshotSpec *spec, PlkError *err)
 
 /* ---- with the disk quiet ---- */
 
-static int mark_closed(PlkImage *top)
-{
-    int r;
-
-    if (top->kind == PLK_IMAGE_RAW)
-        return 0;
-    r = plk_allocator_cut_tail(top);
-    if (r == 0)
-        r = plk_image_write_header(top, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE);
-    return r < 0 ? r : plk_io_sync(top->io, PLK_POINT_META_SYNC);
-}
-
 /* The snapshot did not come about, and the old top is written to again. */
 static void mark_open_again(PlkImage *top)
 {
@@ -112,7 +99,7 @@ static int commit_quiet(Stacking *s, PlkError *err)
 
     if (!path)
         return plk_fail_nomem(err);
-    r = mark_closed(top);
+    r = plk_image_mark_closed(top);
     if (r < 0)
         plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s': cannot mark it closed", top->io->name);
     else
