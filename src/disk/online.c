@@ -34,11 +34,13 @@ static int check_chain(const PlkDisk *disk, PlkStore *store, PlkError *err)
     PLK_FREE char *top = NULL;
     size_t n;
 
-    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->name, &chain, &n, err) < 0)
+    if (plk_descriptor_chain(&store->desc, &store->desc.top, store->path, &chain, &n, err) < 0)
         return -1;
     top = plk_path_canonical(store->dir->path, store->desc.images[chain[n - 1]].file);
     if (!top)
-        return plk_fail_nomem(err);
+        return errno == ENOMEM
+                   ? plk_fail_nomem(err)
+                   : plk_chain_fail_open(store->dir, store->desc.images[chain[n - 1]].file, -errno, err);
     if (n == disk->n_images && strcmp(top, plk_disk_top(disk)->io->name) == 0)
         return 0;
     return plk_fail(err, PLK_ERROR_BUSY,
