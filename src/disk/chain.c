@@ -108,6 +108,7 @@ static int copy_paths(PlkDisk *disk, const char *const *paths, size_t n)
 
 static int set_up(PlkDisk *disk, const char *const *paths, size_t n, size_t cache_bytes)
 {
+    pthread_mutex_init(&disk->snapshot_lock, NULL);
     pthread_mutex_init(&disk->flush_lock, NULL);
     if (plk_pins_init(&disk->pins) < 0 || copy_paths(disk, paths, n) < 0 ||
         plk_map_init(&disk->map, disk->slots, cache_bytes) < 0)

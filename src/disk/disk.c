@@ -291,6 +291,7 @@ static void free_disk(PlkDisk *disk)
     plk_map_clear(&disk->map);
     plk_pins_clear(&disk->pins);
     pthread_mutex_destroy(&disk->flush_lock);
+    pthread_mutex_destroy(&disk->snapshot_lock);
     for (unsigned i = 0; disk->paths && i < PLK_CHAIN_SLOTS; i++)
         free(disk->paths[i]);
     free(disk->paths);

@@ -5,7 +5,7 @@
  * A request walks: data.c cuts it into clusters -> pins.c pins one cluster -> map.c says (level, file
  * cluster) -> image/ gives and takes clusters -> io/ moves bytes. flush.c makes it durable.
  *
- * Lock order: flush_lock, pins, map page load, map dirty list, image allocator.
+ * Lock order: snapshot_lock, flush_lock, pins, map page load, map dirty list, image allocator.
  */
 #pragma once
 
@@ -36,6 +36,7 @@ struct PlkDisk {
     uint32_t slots; /* virtual clusters of the top */
     PlkPins pins;
     PlkMap map;
+    pthread_mutex_t snapshot_lock; /* one at a time: the store is no thread's own */
     pthread_mutex_t flush_lock;
     uint8_t *flush_buffer; /* BAT pages rendered by the running flush */
     _Atomic int copy_method;        /* PlkCopyMethod that works between these files */

@@ -166,7 +166,8 @@ int plk_disk_snapshot(PlkDisk *disk, const PlkSnapshotSpec *spec, char *ret_guid
     if (!s.store || !disk->writable)
         return plk_fail(err, PLK_ERROR_UNSUPPORTED,
                         "disk '%s': a snapshot needs a disk opened for writing by its descriptor",
-                        plk_disk_top(disk)->io->name);
+                        disk->images[0]->io->name);
+    PLK_LOCKED(&disk->snapshot_lock);
     held = s.store->lock != NULL;
     if (plk_store_lock(s.store, err) < 0)
         return -1;
