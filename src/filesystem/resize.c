@@ -130,7 +130,13 @@ static int shrink(Resize *r, PlkDisk *disk, PlkError *err)
                         "the partition begins too far into '%s' to cut the device", r->path);
     if (plk_resize2fs(disk, &part, kib, r->progress, err))
         return -1;
-    return r->shrink_device ? plk_partition_fit(disk, r->target, &part, err) : 0;
+    if (!r->shrink_device)
+        return 0;
+    if (plk_partition_fit(disk, r->target, &part, err))
+        return -1;
+    /* The backup table is behind that now; what lies beyond the device goes with it. */
+    r->tail_end = part.offset + part.length;
+    return 0;
 }
 
 /* Works on the scratch and publishes it, or throws it away. */
