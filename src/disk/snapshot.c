@@ -78,8 +78,7 @@ int plk_snapshot_writer(const char *path, const char *root, PlkError *err)
         int r = plk_dir_open_file(store->dir, file, 0, 0, &io);
 
         if (r < 0)
-            return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
-                               "cannot open image '%s' of '%s'", file, store->dir->path);
+            return plk_chain_fail_open(store->dir, file, r, err);
         r = plk_io_lock_test(io, PLK_IO_LOCK_SHARED);
         if (r < 0)
             return plk_fail_locked(err, io, r);

@@ -4,12 +4,37 @@
  * after an upload, has deleted the old descriptor by then and reports success whatever happens here: so it
  * waits for nothing and describes the one image it is given. Deltas that lie around are only warned of.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include <ploopkit/create.h>
 
+#include "base/cleanup.h"
 #include "base/guid.h"
 #include "cli.h"
+
+/* Is the image where a disk may open it without --root? */
+static bool is_beneath(const char *dir, const char *base)
+{
+    PLK_FREE char *real_dir = realpath(dir, NULL), *real_base = realpath(base, NULL);
+    size_t len = real_dir ? strlen(real_dir) : 0;
+
+    return !real_dir || !real_base || len == 1 ||
+           (strncmp(real_dir, real_base, len) == 0 && real_base[len] == '/');
+}
+
+/* What the caller does not see from the exit code, which is 0. */
+static void warn(const char *dir, const char *base, unsigned orphans)
+{
+    if (orphans)
+        plk_warn("%s: %u snapshot image%s not described by the new descriptor and no longer part of the disk; "
+                 "keep %s: nothing was removed, 'ploop check' looks into each, and a rescue of the chain "
+                 "('ploop rescue', to come) needs them all",
+                 dir, orphans, orphans == 1 ? " is" : "s are", orphans == 1 ? "it" : "them");
+    if (!is_beneath(dir, base))
+        plk_warn("%s lies outside %s: every use of this disk needs --root with a directory above both", base,
+                 dir);
+}
 
 static int run(const PlkArgs *args)
 {
@@ -30,11 +55,7 @@ static int run(const PlkArgs *args)
         return plk_cli_fail(&err);
     plk_say(0, "Adding snapshot %s", PLK_GUID_TOP.text);
     plk_say(0, "Storing %s%sDiskDescriptor.xml", dir, len && dir[len - 1] == '/' ? "" : "/");
-    if (orphans)
-        plk_warn(
-            "%s: %u snapshot image%s not described by the new descriptor; their data is kept but not part of "
-            "the disk. 'ploop rescue' can put the chain together again",
-            dir, orphans, orphans == 1 ? " is" : "s are");
+    warn(dir, base, orphans);
     return PLK_EXIT_OK;
 }
 
