@@ -85,7 +85,7 @@ static const PlkOption options[] = {
     {'i', NULL, "NEW", "the copy that comes in", true},
     {'u', "uuid", "UUID", "replace the image of this state"},
     {'l', NULL, "LEVEL", "or of this level; 0 is the base"},
-    {'o', NULL, "FILE", "or this file"},
+    {'o', NULL, "FILE", "or this file, counted from here or from the descriptor"},
     {'k', "keep-name", NULL, "rename NEW over the old image"},
     {'d', NULL, "DEVICE", NULL},
     {'m', NULL, "DIR", NULL},
