@@ -6,11 +6,14 @@
  * What a crash keeps, at any point of the log:
  *
  *  - what a sync covered, always;
- *  - of the writes to a file since its last sync any subset of sectors, each as it was after one of these writes;
+ *  - of the writes to a file since its last sync any subset of sectors, each as it was after one of these
+ *    writes;
  *  - of its changes of length since then a prefix; bytes that a kept truncation cut off stay away;
- *  - of the directory's changes since its last sync a prefix. A sync of a file does not make its name durable.
+ *  - of the directory's changes since its last sync a prefix. A sync of a file does not make its name
+ *    durable.
  *
- * That is less than filesystems promise, and all that the engine may rely on. Files are meant to be small: each
+ * That is less than filesystems promise, and all that the engine may rely on. Files are meant to be small:
+ * each
  * crash state copies them. Copies and clones are not offered, so the gate makes writes of them.
  *
  * Threads: recording may go on in several; a crash is looked at by one, with nobody recording.

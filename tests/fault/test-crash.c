@@ -7,7 +7,8 @@
  *  - every sector holds what it held at the last acknowledged flush, or something written to it since then;
  *  - every snapshot that is still listed, and was not to go, reads as it was taken.
  *
- * At the end the engine's syncs are taken away or its order is changed, one point at a time: each must be noticed.
+ * At the end the engine's syncs are taken away or its order is changed, one point at a time: each must be
+ * noticed.
  */
 #include <ploopkit/check.h>
 
@@ -716,7 +717,8 @@ static void survive(Scenario *scenario, unsigned times)
 
     for (uint32_t with = 1; with <= times; with++)
         if (!survives(scenario, with, &c))
-            test_fail(__FILE__, __LINE__, "seed %u, crash after %zu changes: %s", with, c.position - 1, c.what);
+            test_fail(__FILE__, __LINE__, "seed %u, crash after %zu changes: %s", with, c.position - 1,
+                      c.what);
 }
 
 TEST(writes_survive)
@@ -763,8 +765,8 @@ static void notice(Scenario *scenario, PlkPoint swallow, PlkPoint hasten)
         noticed = !survives(scenario, with, &c);
     bug = (PlkRecordBug){PLK_POINT_NONE, PLK_POINT_NONE};
     if (!noticed)
-        test_fail(__FILE__, __LINE__, "without %s, or with an early %s, nothing goes wrong", plk_point_name(swallow),
-                  plk_point_name(hasten));
+        test_fail(__FILE__, __LINE__, "without %s, or with an early %s, nothing goes wrong",
+                  plk_point_name(swallow), plk_point_name(hasten));
 }
 
 TEST(enough_states_were_examined)
