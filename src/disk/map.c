@@ -189,9 +189,8 @@ int plk_map_get(PlkDisk *disk, uint32_t cluster, PlkSlot *ret)
 
 /*
  * The mark is looked at after the store: a flush that cleared it before will see the slot. And it is set
- * with the
- * list locked: whoever finds it set and then flushes finds the page on the list, or in a flush that he
- * waits for.
+ * with the list locked: whoever finds it set and then flushes finds the page on the list, or in a flush
+ * that he waits for.
  */
 void plk_map_set_top(PlkDisk *disk, PlkMapPage *page, uint32_t cluster, PlkSlot slot)
 {

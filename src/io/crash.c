@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The reading half of the recorder. A crash walks along the log; behind it everything is either durable,
- * and applied,
- * or pending, and up to the chooser.
+ * and applied, or pending, and up to the chooser.
  */
 #include <assert.h>
 #include <errno.h>

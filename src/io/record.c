@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The writing half of the recorder: every change is made in memory first, then logged as what it left
- * there, so
- * that a logged block is whole whatever the call changed of it.
+ * there, so that a logged block is whole whatever the call changed of it.
  */
 #include "io/record.h"
 

@@ -13,8 +13,7 @@
  *    durable.
  *
  * That is less than filesystems promise, and all that the engine may rely on. Files are meant to be small:
- * each
- * crash state copies them. Copies and clones are not offered, so the gate makes writes of them.
+ * each crash state copies them. Copies and clones are not offered, so the gate makes writes of them.
  *
  * Threads: recording may go on in several; a crash is looked at by one, with nobody recording.
  */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The power goes at any moment of any operation. Each scenario runs once on a recorded directory; then, for
- * every position of its log, some of the states a crash could have left are made and examined:
+ * The power goes at any moment of any operation. Each scenario runs once on a recorded directory; then,
+ * for every position of its log, some of the states a crash could have left are made and examined:
  *
  *  - the disk opens, reads, can be written to again, and all its images are sound after that;
- *  - every sector holds what it held at the last acknowledged flush, or something written to it since then;
+ *  - every sector holds what it held at the last acknowledged flush, or something written to it since
+ *    then;
  *  - every snapshot that is still listed, and was not to go, reads as it was taken.
  *
  * At the end the engine's syncs are taken away or its order is changed, one point at a time: each must be

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Everything that may go on at once on one open disk: writers, readers, discards, flushes, questions and
- * snapshots,
- * with a map cache of a few pages, so that pages come and go under them. Meant for TSan and ASan as much
- * as for
- * what it checks.
+ * snapshots, with a map cache of a few pages, so that pages come and go under them. Meant for TSan and
+ * ASan as much as for what it checks.
  */
 #include <pthread.h>
 #include <stdatomic.h>
