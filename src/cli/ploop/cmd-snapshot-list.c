@@ -166,10 +166,10 @@ static int run(const PlkArgs *args)
         plk_complain("failed to read %s: %s", path, err.message);
         return PLK_EXIT_CREATE;
     }
-    if (plk_snapshot_writer(path, plk_root, &err) < 0)
-        rc = plk_cli_fail(&err);
-    else
+    if (plk_snapshot_writer(path, plk_root, &err) == 0)
         rc = list(args, &listing, &table);
+    else
+        rc = plk_cli_fail(&err) == PLK_EXIT_LOCKED ? PLK_EXIT_LOCKED : PLK_EXIT_CREATE;
     plk_look_clear(&listing.look);
     return rc;
 }
