@@ -53,13 +53,9 @@ static int open_view(PlkDisk *disk, const PlkPartition *part, const char *progra
     return plk_view_open(disk, part->offset, part->length, writable, ret, err);
 }
 
-/* The helper's failure explains more than what closing might find. */
 static int end_view(PlkView *view, int failed, PlkError *err)
 {
-    if (!failed)
-        return plk_view_close(view, err);
-    plk_view_drop(view);
-    return failed;
+    return failed ? plk_view_fail(view, err) : plk_view_close(view, err);
 }
 
 int plk_e2fsck(PlkDisk *disk, const PlkPartition *part, PlkFsckMode mode, const PlkProgress *progress,

@@ -168,6 +168,15 @@ static int trim_tail(Resize *r, PlkError *err)
     return plk_disk_close(disk, rc ? NULL : err) || rc ? -1 : 0;
 }
 
+static int give_back(Resize *r, PlkError *err)
+{
+    if (trim_tail(r, err) || plk_disk_compact(r->path, r->root, NULL, r->progress, err))
+        return -1;
+    if (!r->shrink_device)
+        return 0;
+    return plk_disk_shrink(r->path, r->root, r->target / PLK_SECTOR, r->progress, err);
+}
+
 int plk_filesystem_resize(const char *path, const char *root, const PlkResizeSpec *spec,
                           const PlkProgress *progress, PlkError *err)
 {
@@ -177,9 +186,8 @@ int plk_filesystem_resize(const char *path, const char *root, const PlkResizeSpe
     assert(spec->struct_size == sizeof *spec);
     if (plan(&r, spec->size_sectors, &growing, err) || on_scratch(&r, growing, err))
         return -1;
-    if (growing)
+    if (growing || give_back(&r, err) == 0)
         return 0;
-    if (trim_tail(&r, err) || plk_disk_compact(path, root, NULL, progress, err))
-        return -1;
-    return r.shrink_device ? plk_disk_shrink(path, root, r.target / PLK_SECTOR, progress, err) : 0;
+    plk_error_prefix(err, "the filesystem is smaller now, but what it left is not all given back: ");
+    return -1;
 }

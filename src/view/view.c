@@ -99,3 +99,14 @@ void plk_view_drop(PlkView *view)
         end(view);
     free(view);
 }
+
+int plk_view_fail(PlkView *view, PlkError *err)
+{
+    PLK_FREE PlkView *owned = view;
+    PlkDisk *disk = view->window.disk;
+    int rc = end(view);
+
+    if (rc)
+        plk_disk_explain(disk, rc, err);
+    return -1;
+}

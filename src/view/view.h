@@ -37,3 +37,8 @@ bool plk_view_is_copy(const PlkView *view);
 int plk_view_close(PlkView *view, PlkError *err);
 /* Frees; changes not yet in the disk are lost, so this is for disks that are thrown away. NULL is fine. */
 void plk_view_drop(PlkView *view);
+/*
+ * The same after the helper has failed. Where the disk had refused it something, *err becomes that reason:
+ * the helper's own words seldom tell. Returns -1.
+ */
+int plk_view_fail(PlkView *view, PlkError *err);
