@@ -154,14 +154,25 @@ static bool is_untouched(const PlkScratch *s)
     return !atomic_load(&top->prepared) && top->header.size_sectors == s->old_size;
 }
 
+/* What is published is done: from there on progress is told, but nobody is asked whether to go on. */
+static int tell_only(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    const PlkProgress *progress = arg;
+
+    if (progress)
+        (void)progress->update(progress->arg, what, done, total);
+    return 0;
+}
+
 int plk_scratch_commit(PlkScratch *scratch, const PlkProgress *progress, PlkError *err)
 {
+    PlkProgress uncancelled = {.update = tell_only, .arg = (void *)(uintptr_t)progress};
     int r = 0;
 
     if (!is_untouched(scratch)) {
         r = publish(scratch, err);
         if (r == 0) {
-            r = plk_store_merge_down(scratch->store, &PLK_GUID_TOP, progress, err);
+            r = plk_store_merge_down(scratch->store, &PLK_GUID_TOP, &uncancelled, err);
             if (r < 0)
                 plk_error_prefix(
                     err, "the change is made, but a temporary snapshot stays until the next operation: ");
