@@ -30,6 +30,11 @@ equals "$(ls keep*)" keep
 ln -s keep link
 fails 38 "$PLOOP" export --force v/DiskDescriptor.xml link
 
+try "raw bytes do not become a file called -"
+fails 38 "$PLOOP" export v/DiskDescriptor.xml -
+fails 38 "$PLOOP" export --to qcow2 v/DiskDescriptor.xml -
+[ ! -e ./- ] || die "there is a file called -"
+
 try "an odd length is rounded up to a sector"
 head -c 1234567 /dev/urandom >odd
 mkdir o

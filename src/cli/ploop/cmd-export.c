@@ -100,6 +100,8 @@ static int run(const PlkArgs *args)
 
     if (!to)
         to = "raw";
+    if (strcmp(args->operands[1], "-") == 0 && strcmp(to, "tar") != 0)
+        return plk_cli_param("only a tar archive goes to standard output; a file of that name is './-'");
     for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++)
         if (strcmp(formats[i].format, to) == 0)
             return open_and_export(args, formats[i].run_job);

@@ -58,9 +58,11 @@ static int global_options(int argc, char **argv, int *at)
             puts("ploop (ploopkit) " PLK_VERSION);
             return PLK_EXIT_OK;
         }
-        if (strcmp(a, "--progress-fd") == 0 && *at + 1 < argc)
+        if ((strcmp(a, "--progress-fd") == 0 || strcmp(a, "--root") == 0) && *at + 1 == argc)
+            rc = plk_cli_param("option %s lacks its argument", a);
+        else if (strcmp(a, "--progress-fd") == 0)
             rc = plk_progress_to_fd(argv[++*at]);
-        else if (strcmp(a, "--root") == 0 && *at + 1 < argc)
+        else if (strcmp(a, "--root") == 0)
             plk_root = argv[++*at];
         else
             rc = parse_verbosity(a + 1);
