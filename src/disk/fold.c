@@ -341,9 +341,13 @@ static int fail_fold(Fold *f, int r, PlkError *err)
             err, PLK_ERROR_FORMAT,
             "image '%s': a block allocation table entry is damaged; run 'ploop check' on it before merging",
             f->damaged->io->name);
+    if (r == -ECANCELED && f->target->unpublished)
+        return plk_fail(err, PLK_ERROR_CANCELLED, "merging into image '%s' was cancelled; all is as before",
+                        f->target->io->name);
     if (r == -ECANCELED)
         return plk_fail(err, PLK_ERROR_CANCELLED,
-                        "merging into image '%s' was cancelled; the snapshots are as before",
+                        "merging into image '%s' was cancelled; the newer state is as before, the older one is partly "
+                        "overwritten: merge again to finish",
                         f->target->io->name);
     return plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot merge into image '%s'", f->target->io->name);
 }
