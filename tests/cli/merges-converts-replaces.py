@@ -163,6 +163,23 @@ def _():
             check(hashlib.sha1(f.read()).hexdigest() == wanted, 'the raw image is not the disk')
 
 
+@behaviour('convert --alloc full leaves no holes, not in what was there before either')
+def _():
+    for step in ['-f', 'preallocated'], ['-f', 'expanded'], ['-v', '1']:
+        shutil.rmtree('v', ignore_errors=True)
+        os.mkdir('v')
+        with open('thin', 'wb') as f:
+            f.seek(3_000_000)
+            f.write(b'x')
+            f.truncate(8 * 2**20)
+        ploop('import', 'thin', 'v/root.hds')
+        wanted = contents()
+        ploop('convert', *step, '--alloc', 'full', XML)
+        file = os.stat('v/root.hds')
+        check(file.st_blocks * 512 >= file.st_size, f'{step}: {file.st_blocks} blocks for {file.st_size} bytes')
+        look(wanted, 1)
+
+
 @behaviour('convert with snapshots: the version of all of them, the format of none')
 def _():
     wanted = chain(depth=2)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ploop convert: another format or another image version, in place. */
+#include <ploopkit/check.h>
 #include <ploopkit/create.h>
 
 #include "cli.h"
@@ -8,14 +9,35 @@
 
 enum { OPT_ALLOC = PLK_LONG_ONLY };
 
-static int convert_format(const PlkArgs *args, const PlkLook *look)
+static int ignore_finding(void *arg, const PlkFinding *finding)
+{
+    return 0;
+}
+
+/* The conversion fills what it adds; the clusters that were there before may have holes, too. */
+static int fill_holes(const char *path)
+{
+    PlkCheckOptions options = {
+        .struct_size = sizeof(options),
+        .root = plk_root,
+        .sparse = true,
+        .repair = PLK_REPAIR_SPARSE,
+    };
+    PlkCheckResult result;
+    PlkError err;
+
+    if (plk_check_disk(path, &options, ignore_finding, NULL, plk_cli_progress(), &result, &err) < 0)
+        return plk_cli_fail(&err);
+    return PLK_EXIT_OK;
+}
+
+static int convert_format(const PlkArgs *args, const PlkLook *look, bool full)
 {
     const char *path = args->operands[0];
     PlkFormat format = PLK_FORMAT_EXPANDED;
-    bool full = false;
     PlkError err;
 
-    if (plk_arg_format(args, 'f', &format) || plk_arg_alloc(args, OPT_ALLOC, &full))
+    if (plk_arg_format(args, 'f', &format))
         return PLK_EXIT_PARAM;
     plk_say(0, "Storing %s.tmp", look->descriptor);
     if (format != PLK_FORMAT_EXPANDED) {
@@ -49,15 +71,18 @@ static int run(const PlkArgs *args)
 {
     bool format = plk_arg_given(args, 'f');
     PLK_LOOK_AUTO PlkLook look = {0};
+    bool full = false;
     PlkError err;
+    int rc;
 
     if (format == plk_arg_given(args, 'v'))
         return plk_cli_param("convert needs exactly one of -f and -v");
-    if (plk_need_descriptor(args->operands[0]))
+    if (plk_need_descriptor(args->operands[0]) || plk_arg_alloc(args, OPT_ALLOC, &full))
         return PLK_EXIT_PARAM;
     if (plk_look(args->operands[0], &look, &err) < 0)
         return plk_cli_fail(&err);
-    return format ? convert_format(args, &look) : convert_version(args, &look);
+    rc = format ? convert_format(args, &look, full) : convert_version(args, &look);
+    return rc == PLK_EXIT_OK && full ? fill_holes(args->operands[0]) : rc;
 }
 
 static const PlkOption options[] = {
