@@ -35,8 +35,8 @@ typedef struct PlkSnapshotList {
 /* Reads without a lock. BUSY... never; a writer is reported by plk_snapshot_writer(). Free with _clear(). */
 PLK_API int plk_snapshot_list(const char *path, const char *root, PlkSnapshotList *ret, PlkError *err);
 PLK_API void plk_snapshot_list_clear(PlkSnapshotList *list);
-/* LOCKED error naming the process when somebody writes to an image of the disk, else 0. Missing images have no
- * writer. */
+/* LOCKED error naming the process when somebody writes to an image of the disk, else 0; an image that is missing
+ * has no writer. */
 PLK_API int plk_snapshot_writer(const char *path, const char *root, PlkError *err);
 
 typedef struct PlkSnapshotSpec {

@@ -16,7 +16,8 @@
 int plk_fail_outside(const PlkDir *dir, const char *path, PlkErrorCode code, PlkError *err)
 {
     return plk_fail(err, code,
-                    "image '%s' of '%s' lies outside '%s', which nothing may leave; a wider root (--root) allows it",
+                    "image '%s' of '%s' lies outside '%s', which nothing may leave; a wider root (--root) "
+                    "allows it",
                     path, dir->path, dir->root);
 }
 

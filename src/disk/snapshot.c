@@ -77,7 +77,7 @@ int plk_snapshot_writer(const char *path, const char *root, PlkError *err)
         const char *file = store->desc.images[i].file;
         int r = plk_dir_open_file(store->dir, file, 0, 0, &io);
 
-        if (r == -ENOENT) /* nobody writes to what is not there, and who mends the disk wants to see the list */
+        if (r == -ENOENT) /* nobody writes to it, and who mends the disk wants to see the list */
             continue;
         if (r < 0)
             return plk_chain_fail_open(store->dir, file, r, err);

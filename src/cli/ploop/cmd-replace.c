@@ -12,7 +12,7 @@
 #include "look.h"
 #include "offline.h"
 
-/* -o NAME counts from the descriptor's directory or from where the command runs. NULL if no image is there. */
+/* -o NAME counts from the descriptor's directory or from here. NULL if no image is there. */
 static const PlkSnapshot *image_named(const PlkLook *look, const char *name)
 {
     int dir = (int)(plk_last_name(look->descriptor) - look->descriptor);

@@ -27,8 +27,8 @@ static bool is_beneath(const char *dir, const char *base)
 static void warn(const char *dir, const char *base, unsigned orphans)
 {
     if (orphans)
-        plk_warn("%s: %u snapshot image%s not described by the new descriptor and no longer part of the disk; "
-                 "keep %s: nothing was removed, 'ploop check' looks into each, and a rescue of the chain "
+        plk_warn("%s: %u snapshot image%s not described by the new descriptor and no longer part of the "
+                 "disk; keep %s: nothing was removed, 'ploop check' looks into each, and a rescue of the chain "
                  "('ploop rescue', to come) needs them all",
                  dir, orphans, orphans == 1 ? " is" : "s are", orphans == 1 ? "it" : "them");
     if (!is_beneath(dir, base))
