@@ -136,21 +136,6 @@ static int grow_ploop(PlkImage *img, const PlkHeader *header, const PlkProgress 
     return r < 0 ? r : relearned;
 }
 
-static int grow_raw(PlkImage *img, uint64_t bytes)
-{
-    int r = plk_io_truncate(img->io, bytes, PLK_POINT_DATA_EXTEND);
-
-    if (r == 0)
-        r = plk_io_sync(img->io, PLK_POINT_DATA_SYNC);
-    if (r < 0)
-        return r;
-    img->raw_bytes = bytes;
-    img->header.size_sectors = bytes / PLK_SECTOR;
-    img->header.bat_entries = (uint32_t)plk_div_up(bytes, img->cluster_bytes);
-    atomic_store(&img->file_clusters, img->header.bat_entries);
-    return 0;
-}
-
 /* The header after the growth. */
 static int plan_header(const PlkImage *img, uint64_t size_sectors, PlkHeader *ret, PlkError *err)
 {
@@ -202,6 +187,6 @@ int plk_image_grow(PlkImage *img, uint64_t size_sectors, const PlkProgress *prog
         return -1;
     r = plk_image_prepare_write(img);
     if (r == 0)
-        r = raw ? grow_raw(img, size_sectors * PLK_SECTOR) : grow_ploop(img, &header, progress);
+        r = raw ? plk_image_set_raw_length(img, size_sectors * PLK_SECTOR, PLK_POINT_DATA_EXTEND) : grow_ploop(img, &header, progress);
     return r < 0 ? fail_grow(img, r, err) : 0;
 }

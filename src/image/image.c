@@ -152,6 +152,21 @@ int plk_image_publish(PlkImage *img)
     return plk_io_sync(img->io, PLK_POINT_META_SYNC);
 }
 
+int plk_image_set_raw_length(PlkImage *img, uint64_t bytes, PlkPoint point)
+{
+    int r = plk_io_truncate(img->io, bytes, point);
+
+    if (r == 0)
+        r = plk_io_sync(img->io, PLK_POINT_DATA_SYNC);
+    if (r < 0)
+        return r;
+    img->raw_bytes = bytes;
+    img->header.size_sectors = bytes / PLK_SECTOR;
+    img->header.bat_entries = (uint32_t)plk_div_up(bytes, img->cluster_bytes);
+    atomic_store(&img->file_clusters, img->header.bat_entries);
+    return 0;
+}
+
 /* ---- the way into "in use" ---- */
 
 static int refuse_necessary(void *arg, const PlkExtElement *e)

@@ -106,6 +106,9 @@ int plk_image_sync(PlkImage *img, PlkPoint point);
 /* Before an open image gets into a descriptor: from now on every sync is made, beginning with one. */
 int plk_image_publish(PlkImage *img);
 
+/* Alone. Cuts or extends the file of a raw image, durably, and takes the new size. */
+int plk_image_set_raw_length(PlkImage *img, uint64_t bytes, PlkPoint point);
+
 /* Alone. The header as it stands in img->header, with this in-use mark. META point says why; not synced. */
 int plk_image_write_header(PlkImage *img, uint32_t in_use, PlkPoint point);
 

@@ -81,21 +81,6 @@ static int shrink_ploop(PlkImage *img, const PlkHeader *header)
     return plk_image_relearn(img);
 }
 
-static int shrink_raw(PlkImage *img, uint64_t bytes)
-{
-    int r = plk_io_truncate(img->io, bytes, PLK_POINT_TAIL_TRUNCATE);
-
-    if (r == 0)
-        r = plk_io_sync(img->io, PLK_POINT_DATA_SYNC);
-    if (r < 0)
-        return r;
-    img->raw_bytes = bytes;
-    img->header.size_sectors = bytes / PLK_SECTOR;
-    img->header.bat_entries = (uint32_t)plk_div_up(bytes, img->cluster_bytes);
-    atomic_store(&img->file_clusters, img->header.bat_entries);
-    return 0;
-}
-
 static int check_size(const PlkImage *img, uint64_t size_sectors, PlkError *err)
 {
     if (size_sectors == 0 || size_sectors > img->header.size_sectors)
@@ -116,7 +101,7 @@ static int shrink(PlkImage *img, uint64_t size_sectors, PlkError *err)
     int r = plk_image_prepare_write(img);
 
     if (r == 0 && img->kind == PLK_IMAGE_RAW) {
-        r = shrink_raw(img, size_sectors * PLK_SECTOR);
+        r = plk_image_set_raw_length(img, size_sectors * PLK_SECTOR, PLK_POINT_TAIL_TRUNCATE);
     } else if (r == 0) {
         if (plk_header_make(img->header.version, size_sectors, img->header.cluster_sectors, &header, err) < 0)
             return -1;
