@@ -261,14 +261,14 @@ static void drop_pages(PlkMap *map, size_t target, bool also_used)
     }
 }
 
-int plk_map_shrink(PlkDisk *disk)
+void plk_map_shrink(PlkDisk *disk)
 {
     PlkMap *map = &disk->map;
     size_t target = map->max_pages - map->max_pages / 8;
 
     /* A running flush walks pages without pins; the cache may be over its bound until it is done. */
     if (pthread_mutex_trylock(&disk->flush_lock) != 0)
-        return 0;
+        return;
     if (plk_map_is_full(map)) {
         plk_pins_own_all(&disk->pins);
         drop_pages(map, target, false);
@@ -276,5 +276,4 @@ int plk_map_shrink(PlkDisk *disk)
         plk_pins_release_all(&disk->pins);
     }
     pthread_mutex_unlock(&disk->flush_lock);
-    return 0;
 }

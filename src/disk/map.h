@@ -82,7 +82,7 @@ static inline bool plk_map_is_full(const PlkMap *map)
 {
     return atomic_load_explicit(&map->n_loaded, memory_order_relaxed) > map->max_pages;
 }
-int plk_map_shrink(struct PlkDisk *disk);
+void plk_map_shrink(struct PlkDisk *disk);
 /* So many dirty pages that a writer has to flush before it goes on? */
 static inline bool plk_map_is_dirty(const PlkMap *map)
 {
