@@ -20,7 +20,7 @@ define setup
 	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
-.PHONY: all deps test-deps run test test-release test-asan test-tsan bench soak install clean help
+.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak install clean help
 
 all:                ## release build into build/
 	$(call setup,$(BUILD),$(strict))
@@ -35,12 +35,16 @@ test-deps:          ## install the packages the tests need as well
 run: test-deps all  ## show what it does, on a real directory tree
 	@tools/demo.sh $(BUILD)
 
-test: test-deps     ## the whole suite: release, ASan and UBSan, TSan
-	@$(MAKE) --no-print-directory --keep-going test-release test-asan test-tsan; \
-	tools/summary $(BUILD) build-asan build-tsan
+test: test-deps     ## the whole suite: release, crashes and faults, ASan and UBSan, TSan
+	@$(MAKE) --no-print-directory --keep-going test-release test-proof test-asan test-tsan; \
+	tools/summary $(BUILD) build-proof build-asan build-tsan
 
 test-release: all   ## all tests, release build
-	@$(run_tests) $(BUILD) --no-suite bench --no-suite soak
+	@$(run_tests) $(BUILD) --no-suite bench --no-suite soak --no-suite fault
+
+test-proof:         ## crashes and faults, in a build that has seeded mistakes to find
+	$(call setup,build-proof,-Dseeded=true)
+	@$(run_tests) build-proof --suite fault
 
 test-asan:          ## unit and command tests under AddressSanitizer and UBSan
 	$(call setup,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
