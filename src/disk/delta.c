@@ -3,6 +3,7 @@
  * The images a descriptor names: opening them under their locks, bringing them to rest, and making new
  * deltas.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,7 @@ void plk_store_remove_file(PlkStore *store, const char *file)
     PLK_FREE char *path = plk_path_canonical(store->dir->path, file);
     int r;
 
+    assert(store->lock && !store->begun); /* what is durable decides, not what is to come */
     if (!path || is_named(store, path))
         return;
     r = plk_dir_unlink(store->dir, file);

@@ -11,6 +11,7 @@
  *
  * With no dirty page, 3 is all there is. One flush runs at a time.
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "base/cleanup.h"
@@ -73,8 +74,10 @@ static int flush_batch(PlkDisk *disk, PlkMapPage **list)
         render(batch[n], disk->n_images - 1, slots[n]);
     }
     r = plk_image_sync(top, PLK_POINT_DATA_SYNC);
-    for (size_t i = 0; r == 0 && i < n; i++)
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        assert(plk_image_may_name(top, slots[i]));
         r = plk_image_write_page(top, batch[i]->index, slots[i]);
+    }
     if (r < 0)
         give_back(&disk->map, batch, n, rest);
     *list = rest;

@@ -138,8 +138,10 @@ static int flush_batch(Fold *f)
 
     if (r == 0)
         r = plk_io_sync(f->target->io, PLK_POINT_DATA_SYNC);
-    for (size_t i = 0; r == 0 && i < f->n_batch; i++)
+    for (size_t i = 0; r == 0 && i < f->n_batch; i++) {
+        assert(plk_image_may_name(f->target, f->batch[i]));
         r = plk_image_write_page(f->target, f->batch_pages[i], f->batch[i]);
+    }
     if (r == 0 && f->n_batch)
         r = plk_io_sync(f->target->io, PLK_POINT_META_SYNC);
     f->n_batch = 0;

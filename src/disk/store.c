@@ -11,6 +11,7 @@
  */
 #include "disk/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -233,6 +234,7 @@ int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
     size_t len;
     int r;
 
+    assert((store->lock || store->is_new) && !store->begun);
     if (!tmp)
         return plk_fail_nomem(err);
     bring_up_to_date(future);
@@ -279,6 +281,7 @@ int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err)
 {
     int r;
 
+    assert(store->lock || store->is_new); /* only a descriptor that is not there yet needs no lock */
     store->committed = false;
     if (!store->begun && plk_store_begin(store, future, err) < 0)
         return -1;

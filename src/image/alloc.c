@@ -12,6 +12,7 @@
  */
 #include "image/alloc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,34 @@ static bool ensure_bits(PlkImage *img)
         a->window = a->free_bits ? window : 0;
     }
     return a->free_bits != NULL;
+}
+
+/* ---- the rules as asserts: docs/crash-safety.md, A1 to A4 ---- */
+
+bool plk_allocator_holds(const PlkImage *img)
+{
+    const PlkAllocator *a = &img->alloc;
+
+    return a->next >= img->first_cluster && a->next <= a->end && a->n_free <= a->next - img->first_cluster &&
+           (a->n_free == 0 || (a->free_bits && a->cursor < a->window));
+}
+
+bool plk_image_may_name(PlkImage *img, const uint32_t slots[PLK_BAT_PAGE_SLOTS])
+{
+    PlkAllocator *a = &img->alloc;
+    PLK_LOCKED(&a->lock);
+
+    for (uint32_t i = 0; i < PLK_BAT_PAGE_SLOTS; i++) {
+        uint32_t c = slots[i];
+
+        if (c == PLK_SLOT_NONE)
+            continue;
+        if (c < img->first_cluster || c >= a->next)
+            return false;
+        if (a->n_free > 0 && c < a->window && test_bit(a->free_bits, c))
+            return false;
+    }
+    return true;
 }
 
 /* ---- learning the state of an existing file ---- */
@@ -230,6 +259,7 @@ static int take_locked(PlkImage *img, uint32_t *ret, bool *ret_reused)
             return r;
     }
     *ret = (uint32_t)a->next++;
+    assert(plk_allocator_holds(img));
     return 0;
 }
 
@@ -279,6 +309,7 @@ int plk_image_free_cluster(PlkImage *img, uint32_t cluster)
     PlkAllocator *a = &img->alloc;
     PLK_LOCKED(&a->lock);
 
+    assert(cluster >= img->first_cluster && cluster < a->next);
     if (!a->pending.items) {
         a->pending.items = plk_malloc(PENDING_MAX * sizeof *a->pending.items);
         if (!a->pending.items)
@@ -296,7 +327,8 @@ void plk_image_seal_frees(PlkImage *img)
     PlkClusterList t;
 
     PLK_LOCKED(&a->lock);
-    t = a->sealed; /* empty: one flush at a time */
+    assert(a->sealed.n == 0); /* one flush at a time */
+    t = a->sealed;
     a->sealed = a->pending;
     a->pending = t;
 }
@@ -348,4 +380,5 @@ void plk_image_release_frees(PlkImage *img)
     for (size_t i = 0; i < l->n; i++)
         put_free_locked(img, l->items[i]);
     l->n = 0;
+    assert(plk_allocator_holds(img));
 }

@@ -10,6 +10,7 @@
  */
 #include "image/image.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,7 @@ int plk_image_mark_closed(PlkImage *img)
 
     if (img->kind == PLK_IMAGE_RAW)
         return plk_io_sync(img->io, PLK_POINT_META_SYNC);
+    assert(img->alloc.sealed.n == 0 && plk_allocator_holds(img));
     r = plk_image_sync(img, PLK_POINT_META_SYNC);
     if (r == 0)
         r = plk_allocator_cut_tail(img);

@@ -163,6 +163,12 @@ void plk_image_release_frees(PlkImage *img);
 /* ... which failed: they stay pending. */
 void plk_image_unseal_frees(PlkImage *img);
 
+/*
+ * May these entries be written as they stand? Each names a cluster of data inside the file that was handed
+ * out, and not taken back since. For assert(), by those who name what plk_image_alloc_cluster() gave them.
+ */
+bool plk_image_may_name(PlkImage *img, const uint32_t slots[PLK_BAT_PAGE_SLOTS]);
+
 /* ---- making and changing images; offline, alone ---- */
 
 typedef struct PlkImageSpec {
