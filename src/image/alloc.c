@@ -79,7 +79,7 @@ static bool ensure_bits(PlkImage *img)
     return a->free_bits != NULL;
 }
 
-/* ---- the rules as asserts: docs/crash-safety.md, A1 to A4 ---- */
+/* ---- the rules as asserts: docs/crash-safety.md, invariants 1 to 4 ---- */
 
 bool plk_allocator_holds(const PlkImage *img)
 {
