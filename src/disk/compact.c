@@ -3,18 +3,14 @@
 #include <ploopkit/resize.h>
 
 #include "base/cleanup.h"
-#include "disk/store.h"
+#include "disk/operation.h"
 
-int plk_disk_compact(const char *path, const char *root, uint64_t *ret_freed, const PlkProgress *progress,
-                     PlkError *err)
+int plk_store_compact(PlkStore *store, uint64_t *ret_freed, const PlkProgress *progress, PlkError *err)
 {
-    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     uint64_t freed = 0;
     PlkImage *img;
     int index, r;
 
-    if (plk_store_open_locked(path, root, &store, err) < 0)
-        return -1;
     index = plk_descriptor_find_image(&store->desc, &store->desc.top);
     if (index < 0)
         return plk_fail(err, PLK_ERROR_DESCRIPTOR, "descriptor '%s/%s': the active state has no image",
@@ -27,4 +23,14 @@ int plk_disk_compact(const char *path, const char *root, uint64_t *ret_freed, co
     if (r == 0 && ret_freed)
         *ret_freed = freed;
     return r;
+}
+
+int plk_disk_compact(const char *path, const char *root, uint64_t *ret_freed, const PlkProgress *progress,
+                     PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+
+    if (plk_store_open_locked(path, root, &store, err) < 0)
+        return -1;
+    return plk_store_compact(store, ret_freed, progress, err);
 }

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/store.h"
+#include "disk/operation.h"
 
 #define IMAGE_MODE 0600
 #define DESCRIPTOR_NAME "DiskDescriptor.xml"
@@ -204,7 +204,6 @@ static int open_store(const char *path, const char *fs_word, PlkStore **ret, Plk
     if (plk_store_open_dir(dir, DESCRIPTOR_NAME, &store, err) < 0)
         return -1;
     dir = NULL;
-    store->is_new = true;
     store->fs_word = plk_strdup(fs_word ? fs_word : "none");
     if (!store->fs_word)
         return plk_fail_nomem(err);
@@ -223,20 +222,30 @@ static int create(Creation *c, PlkCreateFill *fill, void *fill_arg, const PlkPro
     return publish(c, err);
 }
 
-int plk_disk_create(const char *base_path, const PlkCreateSpec *spec, PlkCreateFill *fill, void *fill_arg,
-                    const char *fs_word, const PlkProgress *progress, PlkError *err)
+int plk_store_create(PlkStore *store, const char *base, const PlkCreateSpec *spec, PlkCreateFill *fill,
+                     void *fill_arg, const PlkProgress *progress, PlkError *err)
 {
-    PLK_FREE char *path = NULL;
-    Creation c = {0};
+    Creation c = {.store = store, .base = base};
     int r;
 
-    if (make_definite(spec, &c.spec, err) < 0 || plk_file_locate(base_path, &path, err) < 0 ||
-        open_store(path, fs_word, &c.store, err) < 0)
+    store->is_new = true;
+    if (make_definite(spec, &c.spec, err) < 0)
         return -1;
-    c.base = strrchr(path, '/') + 1;
     r = create(&c, fill, fill_arg, progress, err);
     plk_disk_drop(c.disk);
     plk_io_close(c.io);
-    plk_store_close(c.store);
     return r;
+}
+
+int plk_disk_create(const char *base_path, const PlkCreateSpec *spec, PlkCreateFill *fill, void *fill_arg,
+                    const char *fs_word, const PlkProgress *progress, PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+    PLK_FREE char *path = NULL;
+    PlkCreateSpec unused;
+
+    if (make_definite(spec, &unused, err) < 0 || plk_file_locate(base_path, &path, err) < 0 ||
+        open_store(path, fs_word, &store, err) < 0)
+        return -1;
+    return plk_store_create(store, strrchr(path, '/') + 1, spec, fill, fill_arg, progress, err);
 }

@@ -52,19 +52,12 @@ static int fold_into_last(PlkDir *dir, PlkImage **images, size_t n, const char *
     return r;
 }
 
-static int fold_into_new(PlkImage **images, size_t n, const char *path, const PlkProgress *progress,
-                         PlkError *err)
+static int fold_into_new(PlkStore *store, PlkImage **images, size_t n, const char *path,
+                         const PlkProgress *progress, PlkError *err)
 {
-    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
-    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
     PlkImage *target;
     int r, linked;
 
-    if (open_dir_of(path, &dir, err) < 0)
-        return -1;
-    if (plk_store_open_dir(dir, "none.xml", &store, err) < 0)
-        return -1;
-    dir = NULL;
     if (plk_store_refuse_existing(store, path, err) < 0)
         return -1;
     if (plk_store_create_unnamed(store, images[0], images[0]->header.size_sectors, false, &target, err) < 0)
@@ -83,25 +76,44 @@ static int fold_into_new(PlkImage **images, size_t n, const char *path, const Pl
     return r;
 }
 
-static int merge_located(char *const *paths, size_t n, bool base_is_raw, const char *new_path,
-                         const PlkProgress *progress, PlkError *err)
+int plk_dir_merge_files(PlkDir *dir, char *const *paths, size_t n, bool base_is_raw, PlkStore *where,
+                        const char *new_path, const PlkProgress *progress, PlkError *err)
 {
-    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
     size_t n_sources = new_path ? n : n - 1;
     PLK_FREE PlkImage **images = plk_calloc(n, sizeof *images);
     int r;
 
     if (!images)
         return plk_fail_nomem(err);
-    if (open_dir_of(paths[n - 1], &dir, err) < 0)
-        return -1;
     r = open_sources(dir, paths, n_sources, base_is_raw && new_path, images, err);
     if (r == 0)
-        r = new_path ? fold_into_new(images, n, new_path, progress, err)
+        r = new_path ? fold_into_new(where, images, n, new_path, progress, err)
                      : fold_into_last(dir, images, n_sources, paths[n - 1], base_is_raw, progress, err);
     for (size_t i = 0; i < n; i++)
         plk_image_drop(images[i]);
     return r;
+}
+
+/* For its functions that make files: there is no descriptor. */
+static int open_store_of(const char *path, PlkStore **ret, PlkError *err)
+{
+    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
+
+    if (open_dir_of(path, &dir, err) < 0 || plk_store_open_dir(dir, "none.xml", ret, err) < 0)
+        return -1;
+    dir = NULL;
+    return 0;
+}
+
+static int merge_located(char *const *paths, size_t n, bool base_is_raw, const char *new_path,
+                         const PlkProgress *progress, PlkError *err)
+{
+    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
+    plk_cleanup(plk_store_closep) PlkStore *where = NULL;
+
+    if (open_dir_of(paths[n - 1], &dir, err) < 0 || (new_path && open_store_of(new_path, &where, err) < 0))
+        return -1;
+    return plk_dir_merge_files(dir, paths, n, base_is_raw, where, new_path, progress, err);
 }
 
 int plk_merge_files(const char *const *top_to_base, size_t n, bool base_is_raw, const char *new_file,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The operations of <ploopkit/snapshot.h> and <ploopkit/create.h> on a store that is open, locked and loaded,
- * so that one can be a step of another and tests can run them on any kind of directory.
+ * The operations of <ploopkit/snapshot.h>, <ploopkit/create.h> and <ploopkit/resize.h> on a store that is
+ * open, locked and loaded, so that one can be a step of another and tests can run them on any kind of
+ * directory.
  */
 #pragma once
 
@@ -37,6 +38,19 @@ int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
 int plk_store_convert_format(PlkStore *store, PlkFormat to, bool alloc_full, const PlkProgress *progress,
                              PlkError *err);
 int plk_store_convert_version(PlkStore *store, int to, const PlkProgress *progress, PlkError *err);
+
+/* Of a store that is neither loaded nor locked: a new image `base` in its directory, then a descriptor. */
+int plk_store_create(PlkStore *store, const char *base, const PlkCreateSpec *spec, PlkCreateFill *fill,
+                     void *fill_arg, const PlkProgress *progress, PlkError *err);
+/* The same for a descriptor alone. */
+int plk_store_restore(PlkStore *store, const char *base_path, bool raw, uint32_t cluster_sectors,
+                      unsigned *ret_orphans, PlkError *err);
+int plk_store_grow(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err);
+int plk_store_shrink(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err);
+int plk_store_compact(PlkStore *store, uint64_t *ret_freed, const PlkProgress *progress, PlkError *err);
+/* plk_merge_files() in an open directory. `where` makes the new file, if there is to be one. */
+int plk_dir_merge_files(PlkDir *dir, char *const *top_to_base, size_t n, bool base_is_raw, PlkStore *where,
+                        const char *new_path, const PlkProgress *progress, PlkError *err);
 
 /* After a commit: a file the descriptor names no more. What cannot be removed stays, named by nobody. */
 void plk_store_remove_file(PlkStore *store, const char *file);

@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "disk/bare.h"
-#include "disk/store.h"
+#include "disk/operation.h"
 
 #define RAW_ALIGN 8u /* sectors; as ploop rounds */
 
@@ -64,13 +64,11 @@ static uint64_t rounded(const PlkImage *img, uint64_t size_sectors)
     return img->kind == PLK_IMAGE_RAW && !over ? plk_round_up(size_sectors, RAW_ALIGN) : size_sectors;
 }
 
-int plk_disk_grow(const char *path, const char *root, uint64_t size_sectors, const PlkProgress *progress,
-                  PlkError *err)
+int plk_store_grow(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err)
 {
-    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     PlkImage *img;
 
-    if (plk_store_open_locked(path, root, &store, err) < 0 || open_active(store, &img, err) < 0)
+    if (open_active(store, &img, err) < 0)
         return -1;
     size_sectors = rounded(img, size_sectors);
     if (size_sectors == img->header.size_sectors && size_sectors == store->desc.size_sectors) {
@@ -80,14 +78,20 @@ int plk_disk_grow(const char *path, const char *root, uint64_t size_sectors, con
     return resize(store, img, plk_image_grow, size_sectors, progress, err);
 }
 
-int plk_disk_shrink(const char *path, const char *root, uint64_t size_sectors, const PlkProgress *progress,
-                    PlkError *err)
+int plk_disk_grow(const char *path, const char *root, uint64_t size_sectors, const PlkProgress *progress,
+                  PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
-    PlkImage *img;
 
     if (plk_store_open_locked(path, root, &store, err) < 0)
         return -1;
+    return plk_store_grow(store, size_sectors, progress, err);
+}
+
+int plk_store_shrink(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err)
+{
+    PlkImage *img;
+
     if (store->desc.n_images > 1)
         return plk_fail(err, PLK_ERROR_BUSY,
                         "disk '%s/%s' has snapshots: delete them before making it smaller", store->dir->path,
@@ -95,6 +99,16 @@ int plk_disk_shrink(const char *path, const char *root, uint64_t size_sectors, c
     if (open_active(store, &img, err) < 0)
         return -1;
     return resize(store, img, plk_image_shrink, rounded(img, size_sectors), progress, err);
+}
+
+int plk_disk_shrink(const char *path, const char *root, uint64_t size_sectors, const PlkProgress *progress,
+                    PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+
+    if (plk_store_open_locked(path, root, &store, err) < 0)
+        return -1;
+    return plk_store_shrink(store, size_sectors, progress, err);
 }
 
 int plk_image_file_grow(const char *image_path, bool raw, uint64_t size_sectors, const PlkProgress *progress,

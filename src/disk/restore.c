@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "disk/note.h"
-#include "disk/store.h"
+#include "disk/operation.h"
 
 #define DESCRIPTOR_NAME "DiskDescriptor.xml"
 #define LOCK_NAME DESCRIPTOR_NAME ".lck"
@@ -129,19 +129,18 @@ static int open_store(const char *where, PlkStore **ret, PlkError *err)
     if (plk_store_open_dir(dir, DESCRIPTOR_NAME, ret, err) < 0)
         return -1;
     dir = NULL;
-    (*ret)->is_new = true;
     return 0;
 }
 
-int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uint32_t cluster_sectors,
-                           unsigned *ret_orphans, PlkError *err)
+int plk_store_restore(PlkStore *store, const char *base_path, bool raw, uint32_t cluster_sectors,
+                      unsigned *ret_orphans, PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
-    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     PLK_FREE char *entry = NULL;
     OrphanCount orphans = {0};
 
-    if (open_store(dir, &store, err) < 0 || plk_store_file_entry(store, base_path, &entry, err) < 0 ||
+    store->is_new = true;
+    if (plk_store_file_entry(store, base_path, &entry, err) < 0 ||
         describe(store, entry, raw, cluster_sectors, &desc, err) < 0 ||
         plk_store_commit(store, &desc, err) < 0)
         return -1;
@@ -151,4 +150,14 @@ int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uin
     if (ret_orphans)
         *ret_orphans = orphans.n;
     return 0;
+}
+
+int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uint32_t cluster_sectors,
+                           unsigned *ret_orphans, PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+
+    if (open_store(dir, &store, err) < 0)
+        return -1;
+    return plk_store_restore(store, base_path, raw, cluster_sectors, ret_orphans, err);
 }

@@ -74,19 +74,31 @@ static int begin(PlkScratch *s, uint64_t size, PlkError *err)
     return open_disk(s, chain, n, size, err);
 }
 
-int plk_scratch_begin(const char *path, const char *root, uint64_t size_sectors, PlkScratch **ret,
-                      PlkError *err)
+int plk_scratch_begin_store(PlkStore *store, uint64_t size_sectors, PlkScratch **ret, PlkError *err)
 {
     PlkScratch *s = plk_calloc(1, sizeof *s);
 
-    if (!s)
+    if (!s) {
+        plk_store_close(store);
         return plk_fail_nomem(err);
-    if (plk_store_open_locked(path, root, &s->store, err) < 0 || begin(s, size_sectors, err) < 0) {
+    }
+    s->store = store;
+    if (begin(s, size_sectors, err) < 0) {
         plk_scratch_drop(s);
         return -1;
     }
     *ret = s;
     return 0;
+}
+
+int plk_scratch_begin(const char *path, const char *root, uint64_t size_sectors, PlkScratch **ret,
+                      PlkError *err)
+{
+    PlkStore *store;
+
+    if (plk_store_open_locked(path, root, &store, err) < 0)
+        return -1;
+    return plk_scratch_begin_store(store, size_sectors, ret, err);
 }
 
 PlkDisk *plk_scratch_disk(PlkScratch *scratch)

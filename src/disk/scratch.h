@@ -22,6 +22,8 @@ typedef struct PlkScratch PlkScratch;
  */
 int plk_scratch_begin(const char *path, const char *root, uint64_t size_sectors, PlkScratch **ret,
                       PlkError *err);
+/* The same of a locked store, which is taken over, also on failure. */
+int plk_scratch_begin_store(PlkStore *store, uint64_t size_sectors, PlkScratch **ret, PlkError *err);
 PlkDisk *plk_scratch_disk(PlkScratch *scratch);
 /* Frees scratch in any case. An error before the descriptor commit has dropped it. */
 int plk_scratch_commit(PlkScratch *scratch, const PlkProgress *progress, PlkError *err);
