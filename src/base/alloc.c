@@ -11,10 +11,10 @@
 static _Atomic long fail_countdown; /* 0 off; >0 allocations left before the failing one */
 static _Atomic int fail_sticky;
 
-void plk_alloc_fail_at(unsigned long n, int sticky)
+unsigned long plk_alloc_fail_at(unsigned long n, int sticky)
 {
     atomic_store(&fail_sticky, sticky);
-    atomic_store(&fail_countdown, (long)n);
+    return (unsigned long)atomic_exchange(&fail_countdown, (long)n);
 }
 
 static int must_fail(void)

@@ -17,5 +17,8 @@ char *plk_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *plk_map_zeroed(size_t size);
 void plk_unmap_zeroed(void *p, size_t size);
 
-/* Fail the n-th allocation from now (1 = the next), once or from then on; 0 switches it off. */
-void plk_alloc_fail_at(unsigned long n, int sticky);
+/*
+ * Fail the n-th allocation from now (1 = the next), once or from then on; 0 switches it off. Returns what was left
+ * of the n before: 0 = it has failed.
+ */
+unsigned long plk_alloc_fail_at(unsigned long n, int sticky);

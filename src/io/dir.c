@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/debug.h"
 #include "io/path.h"
+#include "io/retry.h"
 
 static int traced(PlkDir *dir, const char *what, const char *path, int result)
 {
@@ -37,14 +38,14 @@ int plk_dir_open_file(PlkDir *dir, const char *path, unsigned flags, mode_t mode
     assert(!(flags & PLK_OPEN_EXCLUSIVE) || (flags & PLK_OPEN_CREATE));
     if (flags & PLK_OPEN_CREATE)
         flags |= PLK_OPEN_WRITE;
-    return traced(dir, "open", path, dir->ops->open(dir, path, flags, mode, ret));
+    return traced(dir, "open", path, PLK_UNINTERRUPTED(dir->ops->open(dir, path, flags, mode, ret)));
 }
 
 int plk_dir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
 {
     PLK_FREE char *name = plk_printf("%s/(unnamed)", dir->path); /* an error must not blame the directory */
     PlkIo *io;
-    int r = name ? dir->ops->create_unnamed(dir, mode, &io) : -ENOMEM;
+    int r = name ? PLK_UNINTERRUPTED(dir->ops->create_unnamed(dir, mode, &io)) : -ENOMEM;
 
     if (r == 0) {
         free(io->name);
@@ -60,7 +61,7 @@ int plk_dir_link(PlkDir *dir, PlkIo *unnamed, const char *path)
     int r = plk_path_resolve(dir, path, &name);
 
     if (r == 0)
-        r = dir->ops->link(dir, unnamed, path);
+        r = PLK_UNINTERRUPTED(dir->ops->link(dir, unnamed, path));
     if (r == 0) {
         free(unnamed->name);
         unnamed->name = PLK_TAKE(name);
@@ -71,22 +72,22 @@ int plk_dir_link(PlkDir *dir, PlkIo *unnamed, const char *path)
 int plk_dir_rename(PlkDir *dir, const char *from, const char *to, bool replace)
 {
     traced(dir, replace ? "rename" : "rename-new", from, 0);
-    return traced(dir, "... to", to, dir->ops->rename(dir, from, to, replace));
+    return traced(dir, "... to", to, PLK_UNINTERRUPTED(dir->ops->rename(dir, from, to, replace)));
 }
 
 int plk_dir_unlink(PlkDir *dir, const char *path)
 {
-    return traced(dir, "unlink", path, dir->ops->unlink(dir, path));
+    return traced(dir, "unlink", path, PLK_UNINTERRUPTED(dir->ops->unlink(dir, path)));
 }
 
 int plk_dir_exists(PlkDir *dir, const char *path)
 {
-    return traced(dir, "exists", path, dir->ops->exists(dir, path));
+    return traced(dir, "exists", path, PLK_UNINTERRUPTED(dir->ops->exists(dir, path)));
 }
 
 int plk_dir_sync(PlkDir *dir)
 {
-    return traced(dir, "sync", "", dir->ops->sync(dir));
+    return traced(dir, "sync", "", PLK_UNINTERRUPTED(dir->ops->sync(dir)));
 }
 
 int plk_dir_list(PlkDir *dir, int (*each)(void *arg, const char *name), void *arg)
@@ -96,12 +97,12 @@ int plk_dir_list(PlkDir *dir, int (*each)(void *arg, const char *name), void *ar
 
 int plk_dir_free_space(PlkDir *dir, uint64_t *ret)
 {
-    return dir->ops->free_space(dir, ret);
+    return PLK_UNINTERRUPTED(dir->ops->free_space(dir, ret));
 }
 
 int plk_dir_flock(PlkDir *dir, const char *path, int timeout_ms, PlkIo **ret_held)
 {
-    return traced(dir, "flock", path, dir->ops->flock(dir, path, timeout_ms, ret_held));
+    return traced(dir, "flock", path, PLK_UNINTERRUPTED(dir->ops->flock(dir, path, timeout_ms, ret_held)));
 }
 
 /* ---- whole files ---- */

@@ -22,6 +22,7 @@ typedef struct FaultIo {
 typedef struct FaultDir {
     PlkDir dir;
     PlkDir *next;
+    bool borrowed; /* next is somebody else's to close */
     PlkFault *fault;
 } FaultDir;
 
@@ -43,26 +44,36 @@ static inline PlkIo *unwrap(PlkIo *io)
 }
 
 /* Counts the call; is it one to spoil? */
-static bool strikes(PlkFault *fault, PlkPoint point)
+static bool strikes(PlkFault *fault, PlkPoint point, const char *call, bool opens)
 {
+    const char *none = NULL;
     unsigned long n;
 
-    if (fault->point != PLK_POINT_NONE && fault->point != point)
+    if ((fault->point != PLK_POINT_NONE && fault->point != point) || (fault->opens_only && !opens))
         return false;
     n = atomic_fetch_add(&fault->seen, 1) + 1;
-    return fault->nth && (fault->sticky ? n >= fault->nth : n == fault->nth);
+    if (!fault->nth || (fault->sticky ? n < fault->nth : n != fault->nth))
+        return false;
+    if (atomic_compare_exchange_strong(&fault->struck, &none, call))
+        fault->struck_point = point;
+    return true;
+}
+
+int plk_fault_strike(PlkFault *fault, PlkPoint point, const char *call, bool opens)
+{
+    return strikes(fault, point, call, opens) ? -fault->errnum : 0;
 }
 
 /* For calls that cannot be shortened. */
-static int verdict(PlkFault *fault, PlkPoint point)
+static int verdict(PlkFault *fault, PlkPoint point, const char *call)
 {
-    return strikes(fault, point) ? -fault->errnum : 0;
+    return plk_fault_strike(fault, point, call, false);
 }
 
 /* For transfers: an error, or how much of len may pass. One byte at least: zero would mean end of file. */
-static ssize_t allowance(PlkFault *fault, size_t len, PlkPoint point)
+static ssize_t allowance(PlkFault *fault, size_t len, PlkPoint point, const char *call)
 {
-    if (!strikes(fault, point))
+    if (!strikes(fault, point, call, false))
         return (ssize_t)len;
     if (fault->errnum)
         return -fault->errnum;
@@ -73,33 +84,35 @@ static ssize_t allowance(PlkFault *fault, size_t len, PlkPoint point)
 
 static ssize_t fault_read(PlkIo *io, void *buf, size_t len, uint64_t off, PlkPoint point)
 {
-    ssize_t n = allowance(fault_of(io)->fault, len, point);
+    ssize_t n = allowance(fault_of(io)->fault, len, point, "read");
 
     return n < 0 ? n : next_of(io)->ops->read(next_of(io), buf, (size_t)n, off, point);
 }
 
 static ssize_t fault_write(PlkIo *io, const void *buf, size_t len, uint64_t off, PlkPoint point)
 {
-    ssize_t n = allowance(fault_of(io)->fault, len, point);
+    ssize_t n = allowance(fault_of(io)->fault, len, point, "write");
 
     return n < 0 ? n : next_of(io)->ops->write(next_of(io), buf, (size_t)n, off, point);
 }
 
 static int fault_sync(PlkIo *io, PlkPoint point)
 {
-    int r = verdict(fault_of(io)->fault, point);
+    int r = verdict(fault_of(io)->fault, point, "sync");
 
     return r < 0 ? r : next_of(io)->ops->sync(next_of(io), point);
 }
 
 static int fault_size(PlkIo *io, uint64_t *ret)
 {
-    return next_of(io)->ops->size(next_of(io), ret);
+    int r = verdict(fault_of(io)->fault, PLK_POINT_NONE, "size");
+
+    return r < 0 ? r : next_of(io)->ops->size(next_of(io), ret);
 }
 
 static int fault_truncate(PlkIo *io, uint64_t size, PlkPoint point)
 {
-    int r = verdict(fault_of(io)->fault, point);
+    int r = verdict(fault_of(io)->fault, point, "truncate");
 
     return r < 0 ? r : next_of(io)->ops->truncate(next_of(io), size, point);
 }
@@ -107,7 +120,7 @@ static int fault_truncate(PlkIo *io, uint64_t size, PlkPoint point)
 static int fault_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 {
     PlkIo *next = next_of(io);
-    int r = next->ops->punch ? verdict(fault_of(io)->fault, point) : -EOPNOTSUPP;
+    int r = next->ops->punch ? verdict(fault_of(io)->fault, point, "punch") : -EOPNOTSUPP;
 
     return r < 0 ? r : next->ops->punch(next, off, len, point);
 }
@@ -115,7 +128,7 @@ static int fault_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 static int fault_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 {
     PlkIo *next = next_of(io);
-    int r = next->ops->allocate ? verdict(fault_of(io)->fault, point) : -EOPNOTSUPP;
+    int r = next->ops->allocate ? verdict(fault_of(io)->fault, point, "allocate") : -EOPNOTSUPP;
 
     return r < 0 ? r : next->ops->allocate(next, off, len, point);
 }
@@ -124,7 +137,7 @@ static int fault_clone_range(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t 
                              PlkPoint point)
 {
     PlkIo *next = next_of(dst);
-    int r = next->ops->clone_range ? verdict(fault_of(dst)->fault, point) : -EOPNOTSUPP;
+    int r = next->ops->clone_range ? verdict(fault_of(dst)->fault, point, "clone") : -EOPNOTSUPP;
 
     return r < 0 ? r : next->ops->clone_range(next, dst_off, unwrap(src), src_off, len, point);
 }
@@ -133,7 +146,7 @@ static ssize_t fault_copy_range(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64
                                 PlkPoint point)
 {
     PlkIo *next = next_of(dst);
-    ssize_t n = next->ops->copy_range ? allowance(fault_of(dst)->fault, len, point) : -EOPNOTSUPP;
+    ssize_t n = next->ops->copy_range ? allowance(fault_of(dst)->fault, len, point, "copy") : -EOPNOTSUPP;
 
     return n < 0 ? n : next->ops->copy_range(next, dst_off, unwrap(src), src_off, (size_t)n, point);
 }
@@ -141,18 +154,23 @@ static ssize_t fault_copy_range(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64
 static int fault_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
 {
     PlkIo *next = next_of(io);
+    int r = next->ops->next_data ? verdict(fault_of(io)->fault, PLK_POINT_NONE, "next-data") : -EOPNOTSUPP;
 
-    return next->ops->next_data ? next->ops->next_data(next, off, ret_start, ret_end) : -EOPNOTSUPP;
+    return r < 0 ? r : next->ops->next_data(next, off, ret_start, ret_end);
 }
 
 static int fault_lock(PlkIo *io, PlkIoLock mode)
 {
-    return next_of(io)->ops->lock(next_of(io), mode);
+    int r = verdict(fault_of(io)->fault, PLK_POINT_NONE, "lock");
+
+    return r < 0 ? r : next_of(io)->ops->lock(next_of(io), mode);
 }
 
 static int fault_lock_test(PlkIo *io, PlkIoLock mode)
 {
-    return next_of(io)->ops->lock_test(next_of(io), mode);
+    int r = verdict(fault_of(io)->fault, PLK_POINT_NONE, "lock-test");
+
+    return r < 0 ? r : next_of(io)->ops->lock_test(next_of(io), mode);
 }
 
 static int fault_drop_cache(PlkIo *io)
@@ -218,7 +236,8 @@ static int faultdir_open(PlkDir *dir, const char *path, unsigned flags, mode_t m
 {
     FaultDir *fd = faultdir_of(dir);
     PlkIo *next;
-    int r = verdict(fd->fault, flags & PLK_OPEN_CREATE ? PLK_POINT_DIR_CREATE : PLK_POINT_NONE);
+    int r = plk_fault_strike(fd->fault, flags & PLK_OPEN_CREATE ? PLK_POINT_DIR_CREATE : PLK_POINT_NONE, "open",
+                             true);
 
     if (r == 0)
         r = plk_dir_open_file(fd->next, path, flags, mode, &next);
@@ -229,7 +248,7 @@ static int faultdir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
 {
     FaultDir *fd = faultdir_of(dir);
     PlkIo *next;
-    int r = verdict(fd->fault, PLK_POINT_DIR_CREATE);
+    int r = plk_fault_strike(fd->fault, PLK_POINT_DIR_CREATE, "create", true);
 
     if (r == 0)
         r = plk_dir_create_unnamed(fd->next, mode, &next);
@@ -238,52 +257,58 @@ static int faultdir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
 
 static int faultdir_link(PlkDir *dir, PlkIo *unnamed, const char *path)
 {
-    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_CREATE);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_CREATE, "link");
 
     return r < 0 ? r : plk_dir_link(faultdir_of(dir)->next, unwrap(unnamed), path);
 }
 
 static int faultdir_rename(PlkDir *dir, const char *from, const char *to, bool replace)
 {
-    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_RENAME);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_RENAME, "rename");
 
     return r < 0 ? r : plk_dir_rename(faultdir_of(dir)->next, from, to, replace);
 }
 
 static int faultdir_unlink(PlkDir *dir, const char *path)
 {
-    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_UNLINK);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_UNLINK, "unlink");
 
     return r < 0 ? r : plk_dir_unlink(faultdir_of(dir)->next, path);
 }
 
 static int faultdir_exists(PlkDir *dir, const char *path)
 {
-    return plk_dir_exists(faultdir_of(dir)->next, path);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_NONE, "exists");
+
+    return r < 0 ? r : plk_dir_exists(faultdir_of(dir)->next, path);
 }
 
 static int faultdir_sync(PlkDir *dir)
 {
-    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_SYNC);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_SYNC, "sync-dir");
 
     return r < 0 ? r : plk_dir_sync(faultdir_of(dir)->next);
 }
 
 static int faultdir_list(PlkDir *dir, int (*each)(void *arg, const char *name), void *arg)
 {
-    return plk_dir_list(faultdir_of(dir)->next, each, arg);
+    int r = plk_fault_strike(faultdir_of(dir)->fault, PLK_POINT_NONE, "list", true);
+
+    return r < 0 ? r : plk_dir_list(faultdir_of(dir)->next, each, arg);
 }
 
 static int faultdir_free_space(PlkDir *dir, uint64_t *ret)
 {
-    return plk_dir_free_space(faultdir_of(dir)->next, ret);
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_NONE, "free-space");
+
+    return r < 0 ? r : plk_dir_free_space(faultdir_of(dir)->next, ret);
 }
 
 static int faultdir_flock(PlkDir *dir, const char *path, int timeout_ms, PlkIo **ret_held)
 {
     FaultDir *fd = faultdir_of(dir);
     PlkIo *next;
-    int r = verdict(fd->fault, PLK_POINT_NONE);
+    int r = plk_fault_strike(fd->fault, PLK_POINT_NONE, "flock", true);
 
     if (r == 0)
         r = plk_dir_flock(fd->next, path, timeout_ms, &next);
@@ -292,7 +317,8 @@ static int faultdir_flock(PlkDir *dir, const char *path, int timeout_ms, PlkIo *
 
 static void faultdir_close(PlkDir *dir)
 {
-    plk_dir_close(faultdir_of(dir)->next);
+    if (!faultdir_of(dir)->borrowed)
+        plk_dir_close(faultdir_of(dir)->next);
     free(dir);
 }
 
@@ -312,7 +338,7 @@ static const PlkDirOps faultdir_ops = {
     .close = faultdir_close,
 };
 
-int plk_dir_wrap_fault(PlkDir *next, PlkFault *fault, PlkDir **ret)
+static int wrap_dir(PlkDir *next, bool borrowed, PlkFault *fault, PlkDir **ret)
 {
     FaultDir *fd = plk_calloc(1, sizeof *fd);
 
@@ -328,7 +354,18 @@ int plk_dir_wrap_fault(PlkDir *next, PlkFault *fault, PlkDir **ret)
         return -ENOMEM;
     }
     fd->next = next;
+    fd->borrowed = borrowed;
     fd->fault = fault;
     *ret = &fd->dir;
     return 0;
+}
+
+int plk_dir_wrap_fault(PlkDir *next, PlkFault *fault, PlkDir **ret)
+{
+    return wrap_dir(next, false, fault, ret);
+}
+
+int plk_dir_borrow_fault(PlkDir *next, PlkFault *fault, PlkDir **ret)
+{
+    return wrap_dir(next, true, fault, ret);
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/debug.h"
 #include "base/math.h"
+#include "io/retry.h"
 
 #define COPY_ALIGN 4096 /* what reflinking filesystems want at least */
 
@@ -207,9 +208,7 @@ int plk_io_sync(PlkIo *io, PlkPoint point)
 
     if (atomic_load(&io->poisoned))
         return -EIO;
-    do
-        r = io->ops->sync(io, point);
-    while (r == -EINTR);
+    r = PLK_UNINTERRUPTED(io->ops->sync(io, point));
     if (r < 0)
         atomic_store(&io->poisoned, true);
     return traced(io, "sync", 0, 0, point, r);
@@ -219,7 +218,7 @@ int plk_io_sync(PlkIo *io, PlkPoint point)
 
 int plk_io_size(PlkIo *io, uint64_t *ret)
 {
-    return io->ops->size(io, ret);
+    return PLK_UNINTERRUPTED(io->ops->size(io, ret));
 }
 
 int plk_io_truncate(PlkIo *io, uint64_t size, PlkPoint point)
@@ -229,9 +228,7 @@ int plk_io_truncate(PlkIo *io, uint64_t size, PlkPoint point)
     assert_range(size, 0);
     r = check_change(io, size, point);
     if (r == 0)
-        do
-            r = io->ops->truncate(io, size, point);
-        while (r == -EINTR);
+        r = PLK_UNINTERRUPTED(io->ops->truncate(io, size, point));
     return traced(io, "truncate", size, 0, point, r);
 }
 
@@ -246,9 +243,7 @@ int plk_io_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
     if (r == 0 && !io->ops->punch)
         r = -EOPNOTSUPP;
     if (r == 0)
-        do
-            r = io->ops->punch(io, off, len, point);
-        while (r == -EINTR);
+        r = PLK_UNINTERRUPTED(io->ops->punch(io, off, len, point));
     return traced(io, "punch", off, len, point, r);
 }
 
@@ -263,9 +258,7 @@ int plk_io_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
     if (r == 0 && !io->ops->allocate)
         r = -EOPNOTSUPP;
     if (r == 0)
-        do
-            r = io->ops->allocate(io, off, len, point);
-        while (r == -EINTR);
+        r = PLK_UNINTERRUPTED(io->ops->allocate(io, off, len, point));
     return traced(io, "allocate", off, len, point, r);
 }
 
@@ -318,7 +311,9 @@ static bool try_clone(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off
 
     if (atomic_load(method) != PLK_COPY_CLONE || (dst_off | src_off | len) % COPY_ALIGN)
         return false;
-    r = dst->ops->clone_range ? dst->ops->clone_range(dst, dst_off, src, src_off, len, point) : -EOPNOTSUPP;
+    r = dst->ops->clone_range
+            ? PLK_UNINTERRUPTED(dst->ops->clone_range(dst, dst_off, src, src_off, len, point))
+            : -EOPNOTSUPP;
     if (is_refusal(r))
         give_up_method(method, PLK_COPY_CLONE);
     return r == 0;
@@ -445,7 +440,7 @@ int plk_io_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64_t *ret
 
     assert_range(off, 0);
     if (io->ops->next_data)
-        r = io->ops->next_data(io, off, ret_start, ret_end);
+        r = PLK_UNINTERRUPTED(io->ops->next_data(io, off, ret_start, ret_end));
     if (r != -EOPNOTSUPP)
         return r;
     r = plk_io_size(io, &size);
@@ -460,12 +455,13 @@ int plk_io_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64_t *ret
 
 int plk_io_lock(PlkIo *io, PlkIoLock mode)
 {
-    return traced(io, "lock", (uint64_t)mode, 0, PLK_POINT_NONE, io->ops->lock(io, mode));
+    return traced(io, "lock", (uint64_t)mode, 0, PLK_POINT_NONE, PLK_UNINTERRUPTED(io->ops->lock(io, mode)));
 }
 
 int plk_io_lock_test(PlkIo *io, PlkIoLock mode)
 {
-    return traced(io, "lock-test", (uint64_t)mode, 0, PLK_POINT_NONE, io->ops->lock_test(io, mode));
+    return traced(io, "lock-test", (uint64_t)mode, 0, PLK_POINT_NONE,
+                  PLK_UNINTERRUPTED(io->ops->lock_test(io, mode)));
 }
 
 int plk_io_drop_cache(PlkIo *io)
