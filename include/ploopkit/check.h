@@ -3,21 +3,22 @@
  * Looking for damage in images and whole disks, and mending it.
  *
  * A check calls back once for each thing it finds, in file order within a pass, with what it means and what a
- * repair would do and lose. With options.repair == 0 nothing is written: that is the dry run. Each finding
- * has a rank:
+ * repair would do and lose, always before it does it. With options.repair == 0 nothing is written; with
+ * options.dry_run nothing is written either, but everything is said as the repair asked for would say it. Each
+ * finding has a rank:
  *
  *   INFO      no fault; worth knowing
  *   LOSSLESS  a fault whose repair takes nothing a guest could read
- *   LOSSY     a fault whose repair gives up something; the proposal says what
- *   FATAL     a fault this check does not repair
+ *   LOSSY     a fault that has cost data, or whose repair takes a decision; the loss says what
+ *   FATAL     a fault this check does not repair; the proposal names the way out
  *
  * What is repaired: LOSSLESS faults with PLK_REPAIR_LOSSLESS, as long as there is no graver one; LOSSY ones
- * with PLK_REPAIR_LOSSY, which also means "go on although FATAL ones are left". The mark of an image left in
- * use is taken off only with PLK_REPAIR_IN_USE. The repair survives a crash: an interrupted one is found
- * again and done by the next check.
+ * with PLK_REPAIR_LOSSY, which also means "go on although FATAL ones are left" and tidies what is only odd.
+ * The mark of an image left in use is taken off only with PLK_REPAIR_IN_USE. The repair survives a crash: an
+ * interrupted one is found again and done by the next check.
  *
- * Memory: at most 16 MiB for the map of used clusters, whatever an image claims, and one cluster for a format
- * extension.
+ * Memory: at most 16 MiB for the map of used clusters, whatever an image claims, 1 MiB for who shares
+ * clusters, and one cluster for a format extension with as much again to mark its clusters.
  */
 #ifndef PLOOPKIT_CHECK_H
 #define PLOOPKIT_CHECK_H
@@ -43,7 +44,7 @@ typedef enum PlkFindingKind {
     PLK_FOUND_CLUSTER_SIZE,     /* not a power of two in range; value: sectors */
     PLK_FOUND_FIRST_BLOCK,      /* zero, not on a cluster, or inside the BAT; value: sector */
     PLK_FOUND_DISK_SIZE,        /* more than the BAT can hold, or 0; value: sectors */
-    PLK_FOUND_BAT_COUNT,        /* more entries than any disk has; value: entries */
+    PLK_FOUND_BAT_COUNT,        /* too few entries for the disk, or too many for the room; value: entries */
     PLK_FOUND_BAT_SHORT,        /* the file ends before the first block; value: its length */
     PLK_FOUND_CONVERTING,       /* left in the middle of a version conversion */
     PLK_FOUND_CONVERT_FLAG,     /* the conversion flag stands in a closed image */
@@ -72,6 +73,7 @@ typedef enum PlkFindingKind {
                                 */
     PLK_FOUND_CHAIN_SIZE,      /* smaller than the one below; value: sectors */
     PLK_FOUND_DESCRIPTOR_SIZE, /* descriptor and active image differ in size; value: sectors of the image */
+    PLK_FOUND_FIRST_BLOCK_OUTSIDE, /* behind the end of a file that holds all of its BAT; value: sector */
 } PlkFindingKind;
 
 #define PLK_NO_SLOT UINT64_MAX
@@ -82,12 +84,16 @@ typedef struct PlkFinding {
     const char *image; /* path of the file */
     unsigned level;    /* in the chain, 0 = base; 0 for a single image */
     uint64_t slot;     /* BAT entry = virtual cluster, or PLK_NO_SLOT */
+    uint64_t other;    /* duplicates: the slot that had the cluster first; PLK_NO_SLOT: the extension, or unknown */
     uint64_t offset;   /* byte in the file where the wrong thing stands */
     uint64_t value;
-    uint64_t count;       /* 1, or the length of a run */
-    const char *meaning;  /* one sentence; valid during the call */
-    const char *proposal; /* what a repair does, and loses; NULL: none is known */
-    bool fixed;           /* done when the check returns 0 */
+    uint64_t becomes; /* LOSSLESS and LOSSY: what a repair puts in the place of value; a length where that is one */
+    uint64_t count;   /* 1, or the length of a run */
+    /* Sentences, valid during the call. */
+    const char *meaning;
+    const char *proposal; /* what a repair does; FATAL: the way out; NULL: nothing needs to be done */
+    const char *loss;     /* what is gone, or goes with the repair; NULL: nothing */
+    bool fixed;           /* done when the check returns 0; dry run: would be */
 } PlkFinding;
 
 /* Non-zero stops the check, which fails with CANCELLED. */
@@ -109,6 +115,8 @@ typedef struct PlkCheckOptions {
     unsigned repair;          /* PLK_REPAIR_ bits; 0 = only look */
     bool skip_clean;          /* believe the closed mark: look at the header only */
     bool sparse; /* report ranges without blocks, which old OpenVZ tools call damage; not a fault else */
+    bool dry_run; /* say what `repair` would do, and write nothing */
+    bool lower;   /* disks: repair the images below snapshots, too */
 } PlkCheckOptions;
 
 typedef struct PlkCheckResult {
@@ -127,7 +135,8 @@ PLK_API int plk_check_image(const char *path, const PlkCheckOptions *options, Pl
 
 /*
  * All images of a state from base to top, and whether they fit each other and the descriptor. Only the top
- * one is repaired, and only if no snapshot stands on it: to mend a lower image, check its file.
+ * one is repaired, and only if no snapshot stands on it, unless options.lower: what a repair clears in a lower
+ * image lets older bytes show through in every state that stands on it, so that has to be asked for.
  */
 PLK_API int plk_check_disk(const char *path, const PlkCheckOptions *options, PlkFindingFn *report, void *arg,
                            const PlkProgress *progress, PlkCheckResult *ret, PlkError *err);

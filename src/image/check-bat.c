@@ -87,6 +87,7 @@ static int check_slot(PlkChecker *c, Chunk *chunk, size_t i, bool first_window)
         f = (PlkFinding){.kind = PLK_FOUND_DUPLICATE, .rank = PLK_FINDING_FATAL, .value = cluster};
     }
     f.slot = slot;
+    f.other = PLK_NO_SLOT;
     f.offset = offset;
     f.fixed = c->mending && f.rank != PLK_FINDING_FATAL;
     count(c, f.rank);

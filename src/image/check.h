@@ -25,6 +25,7 @@ typedef struct PlkChecker {
     const char *name; /* of the file, for people */
     const PlkCheckOptions *options;
     unsigned level;
+    bool lower; /* other images stand on it */
     PlkFindingFn *report;
     void *arg;
     const PlkProgress *progress;

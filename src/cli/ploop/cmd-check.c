@@ -12,7 +12,7 @@
 #include "json.h"
 #include "look.h"
 
-enum { OPT_JSON = PLK_LONG_ONLY };
+enum { OPT_JSON = PLK_LONG_ONLY, OPT_DRY_RUN, OPT_ALL };
 
 /* One run of the command. */
 typedef struct Run {
@@ -21,6 +21,7 @@ typedef struct Run {
     bool hard;      /* -F */
     bool read_only; /* -r */
     bool holes;     /* -c: name them */
+    bool dry_run;   /* say what would be done */
     bool entries_bad;
     int rc; /* of the first finding that has one */
     PlkJson *json;
@@ -196,11 +197,16 @@ static void say_in_json(PlkJson *j, const PlkFinding *f)
     plk_json_uint(j, "level", f->level);
     if (f->slot != PLK_NO_SLOT)
         plk_json_uint(j, "slot", f->slot);
+    if (f->other != PLK_NO_SLOT)
+        plk_json_uint(j, "other_slot", f->other);
     plk_json_uint(j, "offset", f->offset);
     plk_json_uint(j, "value", f->value);
+    if (f->rank == PLK_FINDING_LOSSLESS || f->rank == PLK_FINDING_LOSSY)
+        plk_json_uint(j, "becomes", f->becomes);
     plk_json_uint(j, "count", f->count);
     plk_json_string(j, "meaning", f->meaning);
     plk_json_string(j, "proposal", f->proposal);
+    plk_json_string(j, "loss", f->loss);
     plk_json_bool(j, "fixed", f->fixed);
     plk_json_close(j, '}');
 }
@@ -249,6 +255,7 @@ static int check(Run *run, const PlkCheckOptions *options, bool silent)
     if (run->json) {
         plk_json_open(run->json, NULL, '{');
         plk_json_string(run->json, "path", run->path);
+        plk_json_bool(run->json, "dry_run", run->dry_run);
         plk_json_open(run->json, "findings", '[');
     }
     r = run->disk ? plk_check_disk(run->path, options, take_finding, run, progress, &result, &err)
