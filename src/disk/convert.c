@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "disk/fold.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 #include "image/relocate.h"
 
@@ -240,6 +241,7 @@ static void take_over_name(PlkStore *store, PlkIo *file_io, const char *file, co
     PLK_FREE char *link = plk_store_delta_name(store, NULL);
 
     if (!link || plan(store, to, name, store->desc.size_sectors, &future, NULL) < 0 ||
+        plk_intent_declare(store, &future, link, (char *[]){(char *)file}, 1, NULL) < 0 ||
         plk_dir_link(store->dir, file_io, link) < 0)
         return;
     if (plk_dir_rename(store->dir, link, name, true) < 0) {
@@ -272,7 +274,8 @@ static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const P
         create_target(store, old, to, alloc_full, progress, &target, err) < 0 ||
         plk_images_fold(&old, 1, target, PLK_FOLD_BASE | PLK_FOLD_FRESH, progress, err) < 0 ||
         close_target(target, err) < 0 ||
-        plan(store, to, file, target->header.size_sectors, &future, err) < 0)
+        plan(store, to, file, target->header.size_sectors, &future, err) < 0 ||
+        plk_intent_declare(store, &future, file, NULL, 0, err) < 0)
         return -1;
     r = plk_dir_link(store->dir, target->io, file);
     if (r < 0)

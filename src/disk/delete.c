@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 
 static int find_child(const PlkDescriptor *desc, const PlkGuid *guid)
@@ -76,7 +77,8 @@ static int delete_leaf(PlkStore *store, const PlkDescShot *shot, PlkError *err)
     plk_descriptor_remove(&future, &shot->guid);
     if (active && promote(store, &parent, &future, err) < 0)
         return -1;
-    if (plk_store_commit(store, &future, err) < 0)
+    if (plk_intent_declare(store, &future, NULL, &file, 1, err) < 0 ||
+        plk_store_commit(store, &future, err) < 0)
         return -1;
     plk_store_remove_file(store, file);
     return 0;

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/debug.h"
 #include "disk/fold.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 
 /* The range: chain[lower .. upper], as indexes into the descriptor's images. */
@@ -185,7 +186,8 @@ static int run(Merge *m, const PlkProgress *progress, PlkError *err)
     for (size_t level = m->lower; level <= m->upper; level++)
         if (plk_store_settle(store, m->chain[level], err) < 0)
             return -1;
-    if (plan_descriptor(m, err) < 0 || open_sources(m, err) < 0)
+    if (plan_descriptor(m, err) < 0 || open_sources(m, err) < 0 ||
+        plk_intent_declare(store, &m->future, NULL, m->doomed, m->n_sources, err) < 0)
         return -1;
     if (plk_store_begin(store, &m->future, err) < 0)
         return -1;

@@ -4,7 +4,7 @@
  *
  * libvirt wipes a ploop volume by removing image and descriptor and asking for a new one of the size it
  * remembers, which is 0. The lock file survives that, and locking does not look at what it holds. A note that
- * was torn by a crash lacks its last line and counts as none.
+ * was torn by a crash lacks its last line and counts as none. What an operation intends stands behind it: intent.c.
  */
 #include "disk/note.h"
 
@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 
-#define NOTE_MAX 1024
+#define TEXT_MAX 65536 /* what is read of a lock file: the note, and what stands behind it */
 
 static const char *const format_names[] = {
     [PLK_FORMAT_EXPANDED] = "expanded",
@@ -65,18 +65,69 @@ static char *print_note(const PlkGeometryNote *note)
                       format_names[note->format], note->filesystem);
 }
 
-/* ---- writing ---- */
+/* ---- the lock file ---- */
 
-static int read_text(PlkIo *io, char text[NOTE_MAX + 1])
+static int read_text(PlkIo *io, char **ret)
 {
+    PLK_FREE char *text = plk_malloc(TEXT_MAX + 1);
     size_t len;
-    int r = plk_io_read_upto(io, text, NOTE_MAX, 0, &len, PLK_POINT_OPEN_READ);
+    int r = text ? plk_io_read_upto(io, text, TEXT_MAX, 0, &len, PLK_POINT_OPEN_READ) : -ENOMEM;
 
     if (r < 0)
         return r;
     text[len] = '\0';
+    *ret = PLK_TAKE(text);
     return 0;
 }
+
+/* Behind the note, or the start if there is none. */
+static char *end_of_note(char *text)
+{
+    char *end = strncmp(text, "ploop geometry", 14) == 0 ? strstr(text, "\nend\n") : NULL;
+
+    return end ? end + 5 : text;
+}
+
+static int write_text(PlkIo *io, const char *note, size_t note_len, const char *behind, bool durable)
+{
+    PLK_FREE char *text = plk_printf("%.*s%s", (int)note_len, note, behind);
+    size_t len;
+    int r;
+
+    if (!text)
+        return -ENOMEM;
+    len = strlen(text);
+    r = plk_io_write(io, text, len, 0, PLK_POINT_FILE_WRITE);
+    if (r == 0)
+        r = plk_io_truncate(io, len, PLK_POINT_FILE_WRITE);
+    return r < 0 || !durable ? r : plk_io_sync(io, PLK_POINT_FILE_SYNC);
+}
+
+int plk_note_read_behind(PlkStore *store, char **ret)
+{
+    PLK_FREE char *text = NULL;
+    char *behind;
+    int r = read_text(store->lock, &text);
+
+    if (r < 0)
+        return r;
+    behind = plk_strdup(end_of_note(text));
+    if (!behind)
+        return -ENOMEM;
+    *ret = behind;
+    return 0;
+}
+
+int plk_note_write_behind(PlkStore *store, const char *behind, bool durable)
+{
+    PLK_FREE char *text = NULL;
+    int r = read_text(store->lock, &text);
+
+    return r < 0 ? r
+                 : write_text(store->lock, text, (size_t)(end_of_note(text) - text), behind, durable);
+}
+
+/* ---- writing the note ---- */
 
 /* The active image knows size and version; a raw one is as long as the descriptor says. */
 static int describe(PlkStore *store, PlkGeometryNote *note)
@@ -106,23 +157,20 @@ static int describe(PlkStore *store, PlkGeometryNote *note)
 void plk_note_write(PlkStore *store)
 {
     PlkGeometryNote note = {0}, old;
-    PLK_FREE char *text = NULL;
-    char present[NOTE_MAX + 1];
-    size_t len;
+    PLK_FREE char *text = NULL, *present = NULL;
+    char *behind;
 
-    if (!store->lock || describe(store, &note) < 0 || read_text(store->lock, present) < 0)
+    if (!store->lock || describe(store, &note) < 0 || read_text(store->lock, &present) < 0)
         return;
+    behind = end_of_note(present);
     snprintf(note.filesystem, sizeof note.filesystem, "%s",
              store->fs_word              ? store->fs_word
              : parse_note(present, &old) ? old.filesystem
                                          : "none");
     text = print_note(&note);
-    if (!text || strcmp(text, present) == 0)
+    if (!text || (strlen(text) == (size_t)(behind - present) && memcmp(text, present, strlen(text)) == 0))
         return;
-    len = strlen(text);
-    if (plk_io_write(store->lock, text, len, 0, PLK_POINT_FILE_WRITE) == 0 &&
-        plk_io_truncate(store->lock, len, PLK_POINT_FILE_WRITE) == 0)
-        (void)plk_io_sync(store->lock, PLK_POINT_FILE_SYNC);
+    (void)write_text(store->lock, text, strlen(text), behind, true);
 }
 
 /* ---- reading ---- */
@@ -135,7 +183,7 @@ static int read_note(PlkDir *dir, const char *base_name, PlkGeometryNote *ret, P
     if (plk_dir_exists(dir, "DiskDescriptor.xml") != 0 || plk_dir_exists(dir, base_name) != 0)
         return plk_fail(err, PLK_ERROR_NOT_FOUND,
                         "'%s' holds a disk: the size of what was there before is not looked up", dir->path);
-    r = plk_dir_read_file(dir, "DiskDescriptor.xml.lck", NOTE_MAX, &text, NULL);
+    r = plk_dir_read_file(dir, "DiskDescriptor.xml.lck", TEXT_MAX, &text, NULL);
     if (r < 0 || !parse_note(text, ret))
         return plk_fail(err, PLK_ERROR_NOT_FOUND,
                         "'%s' does not remember the size of a disk: a size is needed", dir->path);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writing the geometry note; reading is plk_geometry_note_read(). */
+/* What NAME.lck holds: the geometry note, read by plk_geometry_note_read(), and the list of intent.h. */
 #pragma once
 
 #include "disk/store.h"
@@ -9,3 +9,7 @@
  * that has succeeded already.
  */
 void plk_note_write(PlkStore *store);
+
+/* The text behind the note, whatever it is: malloc'd, "" if there is none. 0 or -errno. */
+int plk_note_read_behind(PlkStore *store, char **ret);
+int plk_note_write_behind(PlkStore *store, const char *text, bool durable);

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 
 typedef struct Stacking {
@@ -53,9 +54,6 @@ static int make_delta(Stacking *s, const PlkSnapshotSpec *spec, PlkError *err)
     PlkImage *top = plk_disk_top(s->disk);
     int r;
 
-    s->file = plk_store_delta_name(s->store, NULL);
-    if (!s->file)
-        return plk_fail_nomem(err);
     if (plk_store_create_unnamed(s->store, top, s->disk->size / 512, spec->alloc_full || top->alloc_full,
                                  &s->delta, err) < 0)
         return -1;
@@ -138,11 +136,14 @@ static int stack(Stacking *s, const PlkSnapshotSpec *spec, PlkGuid *guid, PlkErr
 {
     int r;
 
+    s->file = plk_store_delta_name(s->store, NULL);
+    if (!s->file)
+        return plk_fail_nomem(err);
     if (check_chain(s->disk, s->store, err) < 0 || plk_store_plan_snapshot(s->store, spec, guid, err) < 0 ||
-        make_delta(s, spec, err) < 0 || make_ready(plk_disk_top(s->disk), err) < 0 ||
-        make_ready(s->delta, err) < 0 ||
         plk_store_stack(s->store, guid, spec->temporary, s->file, &s->future, err) < 0 ||
-        plk_store_begin(s->store, &s->future, err) < 0)
+        plk_intent_declare(s->store, &s->future, s->file, NULL, 0, err) < 0 ||
+        make_delta(s, spec, err) < 0 || make_ready(plk_disk_top(s->disk), err) < 0 ||
+        make_ready(s->delta, err) < 0 || plk_store_begin(s->store, &s->future, err) < 0)
         return -1;
     s->store->committed = false;
     r = plk_disk_quiesce(s->disk);

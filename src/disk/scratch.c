@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 
 struct PlkScratch {
@@ -154,7 +155,8 @@ static int publish(PlkScratch *s, PlkError *err)
     if (size != s->old_size)
         plk_descriptor_set_size(&future, size);
     /* Its locks go with the disk: until the commit nobody may write to what is below the scratch. */
-    if (plk_store_open_image(s->store, s->top, 0, &guard, err) < 0 || finish_delta(s, file, err) < 0)
+    if (plk_store_open_image(s->store, s->top, 0, &guard, err) < 0 ||
+        plk_intent_declare(s->store, &future, file, NULL, 0, err) < 0 || finish_delta(s, file, err) < 0)
         return -1;
     return plk_store_commit_file(s->store, &future, file, err);
 }

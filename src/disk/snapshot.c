@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "disk/intent.h"
 #include "disk/operation.h"
 
 #define STATFS_NAME ".statfs" /* ploop's cache of filesystem figures: those of the active state */
@@ -199,7 +200,8 @@ int plk_store_snapshot(PlkStore *store, const PlkSnapshotSpec *spec, PlkGuid *re
     /* Held to the end: nobody must begin to write to what becomes a lower image. */
     if (plk_store_open_image(store, index, PLK_IMAGE_WRITE, &top, err) < 0)
         return -1;
-    if (plk_store_create_delta(store, file, top, top->header.size_sectors, spec->alloc_full, err) < 0 ||
+    if (plk_intent_declare(store, &future, file, NULL, 0, err) < 0 ||
+        plk_store_create_delta(store, file, top, top->header.size_sectors, spec->alloc_full, err) < 0 ||
         plk_store_commit_file(store, &future, file, err) < 0)
         return -1;
     *ret_guid = guid;
@@ -285,7 +287,8 @@ int plk_store_switch(PlkStore *store, const PlkGuid *guid, bool keep_old, PlkErr
         return -1;
     if (plan_switch(store, guid, keep_old, below, file, &future, err) < 0)
         return -1;
-    if (plk_store_create_delta(store, file, below, below->header.size_sectors, false, err) < 0 ||
+    if (plk_intent_declare(store, &future, file, &old_file, keep_old ? 0 : 1, err) < 0 ||
+        plk_store_create_delta(store, file, below, below->header.size_sectors, false, err) < 0 ||
         plk_store_commit_file(store, &future, file, err) < 0)
         return -1;
     if (!keep_old)

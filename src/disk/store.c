@@ -20,6 +20,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "disk/intent.h"
 #include "disk/note.h"
 #include "disk/version.h"
 #include "io/lock.h"
@@ -137,6 +138,7 @@ int plk_store_load(PlkStore *store, PlkError *err)
     plk_descriptor_clear(&store->desc);
     store->desc = desc;
     store->loaded = true;
+    plk_digest_text(text, len, store->digest);
     return 0;
 }
 
@@ -183,11 +185,15 @@ int plk_store_lock(PlkStore *store, PlkError *err)
         plk_store_unlock(store);
         return -1;
     }
+    plk_intent_sweep(store);
     return 0;
 }
 
 void plk_store_unlock(PlkStore *store)
 {
+    if (store->lock && !store->uncertain)
+        plk_intent_clear(store);
+    store->declared = store->uncertain = false;
     plk_io_close(PLK_TAKE(store->lock));
 }
 
@@ -228,6 +234,14 @@ static int prove_chain(const PlkStore *store, const PlkDescriptor *future, PlkEr
     return plk_descriptor_chain(future, &future->top, store->path, &chain, &n, err);
 }
 
+int plk_store_render(PlkStore *store, PlkDescriptor *future, char **ret, size_t *ret_len, PlkError *err)
+{
+    bring_up_to_date(future);
+    if (prove_chain(store, future, err) < 0)
+        return -1;
+    return plk_descriptor_print(future, ret, ret_len, err);
+}
+
 int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
 {
     PLK_FREE char *tmp = future_name(store), *text = NULL;
@@ -237,9 +251,9 @@ int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
     assert((store->lock || store->is_new) && !store->begun);
     if (!tmp)
         return plk_fail_nomem(err);
-    bring_up_to_date(future);
-    if (prove_chain(store, future, err) < 0 || plk_descriptor_print(future, &text, &len, err) < 0)
+    if (plk_store_render(store, future, &text, &len, err) < 0)
         return -1;
+    plk_digest_text(text, len, store->future_digest);
     store->begun = true; /* also when publishing fails half-way: abort() then removes what is there */
     r = plk_dir_publish_file(store->dir, tmp, text, len, 0666);
     if (r < 0) {
@@ -290,11 +304,13 @@ int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err)
     store->begun = false;
     store->is_new = false;
     store->committed = true;
+    memcpy(store->digest, store->future_digest, sizeof store->digest);
     plk_descriptor_clear(&store->desc);
     store->desc = *future;
     store->loaded = true;
     *future = (PlkDescriptor){0};
     r = plk_dir_sync(store->dir);
+    store->uncertain |= r < 0;
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_SYNC, r,
                            "descriptor '%s/%s' was replaced, but may be the old one after a crash",

@@ -16,6 +16,7 @@
 
 #include "disk/disk.h"
 #include "format/descriptor.h"
+#include "format/md5.h"
 
 typedef struct PlkStore {
     PlkDir *dir;
@@ -26,7 +27,11 @@ typedef struct PlkStore {
     bool loaded;
     bool is_new; /* there is no descriptor yet: commit() must not replace one */
     PlkIo *lock; /* held */
+    bool declared; /* the lock file holds what this change intends: intent.h */
+    char digest[PLK_DIGEST_CHARS + 1]; /* of the descriptor's text, as loaded or committed */
+    char future_digest[PLK_DIGEST_CHARS + 1]; /* once begun */
     bool begun;
+    bool uncertain; /* a commit could not be made durable: what it left is for the next to clear up */
     bool committed; /* a commit() has replaced the descriptor, even if it failed to sync it then */
 } PlkStore;
 
@@ -48,6 +53,8 @@ void plk_store_unlock(PlkStore *store);
 /* plk_store_open() and plk_store_lock(). */
 int plk_store_open_locked(const char *path, const char *root, PlkStore **ret, PlkError *err);
 
+/* The text a commit of `future` would publish, which is brought up to date on the way. malloc'd. */
+int plk_store_render(PlkStore *store, PlkDescriptor *future, char **ret, size_t *ret_len, PlkError *err);
 /* An active state in "old format" is renamed to the constant GUID on the way. */
 int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err);
 /* future becomes store->desc (moved; *future is zeroed). begin() is done first if it was not. */

@@ -5,6 +5,7 @@
  */
 #include "format/md5.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/endian.h"
@@ -91,4 +92,13 @@ void plk_md5(const void *data, size_t len, uint8_t ret[16])
 
         memcpy(ret + 4 * i, &word, 4);
     }
+}
+
+void plk_digest_text(const void *data, size_t len, char ret[PLK_DIGEST_CHARS + 1])
+{
+    uint8_t digest[PLK_DIGEST_CHARS / 2];
+
+    plk_md5(data, len, digest);
+    for (unsigned i = 0; i < sizeof digest; i++)
+        snprintf(ret + 2 * i, 3, "%02x", digest[i]);
 }
