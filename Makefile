@@ -20,7 +20,7 @@ define setup
 	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
-.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak install clean help
+.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak coverage install clean help
 
 all:                ## release build into build/
 	$(call setup,$(BUILD),$(strict))
@@ -60,12 +60,18 @@ bench: test-deps all ## figures, side by side with what they are compared with
 soak: test-deps all ## what takes longer than `make test` may
 	@$(run_tests) $(BUILD) --suite soak --timeout-multiplier 20
 
+coverage: test-deps ## what the tests run of format, io, image and disk, and what they do not
+	$(call setup,build-coverage,-Dbuildtype=debug -Doptimization=1 -Db_coverage=true -Db_ndebug=true)
+	@find build-coverage -name '*.gcda' -delete
+	@$(run_tests) build-coverage --no-suite bench --no-suite soak --no-suite power --timeout-multiplier 5
+	@tools/coverage build-coverage docs/coverage.md
+
 install: all        ## PREFIX=/usr/local DESTDIR=
 	@meson configure $(BUILD) --prefix $(PREFIX)
 	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
 
 clean:              ## remove all build directories
-	rm -rf $(BUILD) build-asan build-tsan
+	rm -rf $(BUILD) build-*
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
