@@ -71,7 +71,7 @@ install: all        ## PREFIX=/usr/local DESTDIR=
 	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
 
 clean:              ## remove all build directories
-	rm -rf $(BUILD) build-*
+	rm -rf $(BUILD) build-asan build-tsan build-proof build-coverage build-fuzz
 
 help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16

@@ -26,6 +26,9 @@ int plk_bare_open(const char *path, bool write, PlkIo **ret, PlkError *err)
     r = plk_dir_open_fs(slash == real ? "/" : real, NULL, &dir);
     if (r == 0)
         r = plk_dir_open_file(dir, slash + 1, write ? PLK_OPEN_WRITE : 0, 0, ret);
+    if (r == -EMLINK)
+        return plk_fail(err, PLK_ERROR_OPEN,
+                        "image '%s' is somebody else's file under a second name (a hard link); it is not written to", path);
     if (r == -EINVAL)
         return plk_fail(err, PLK_ERROR_OPEN, "cannot open image '%s': it is not a regular file", path);
     return r < 0 ? fail_open(path, r, err) : 0;

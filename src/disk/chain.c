@@ -29,6 +29,10 @@ int plk_chain_fail_open(const PlkDir *dir, const char *path, int r, PlkError *er
     case ELOOP:
         return plk_fail(err, PLK_ERROR_OPEN, "image '%s' of '%s': a symbolic link is on the way, which is not followed",
                         path, dir->path);
+    case EMLINK:
+        return plk_fail(err, PLK_ERROR_OPEN, "image '%s' of '%s' is somebody else's file under a second name (a hard link); "
+                                             "it is not written to",
+                        path, dir->path);
     case EINVAL:
         return plk_fail(err, PLK_ERROR_OPEN, "image '%s' of '%s' is not a regular file", path, dir->path);
     case ENOENT:

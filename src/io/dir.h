@@ -18,7 +18,7 @@
 typedef struct PlkDir PlkDir;
 
 typedef enum PlkOpenFlags {
-    PLK_OPEN_WRITE = 1 << 0,     /* read-write; else read-only */
+    PLK_OPEN_WRITE = 1 << 0,     /* read-write, else read-only; -EMLINK: a hard link to somebody else's file */
     PLK_OPEN_CREATE = 1 << 1,    /* create if absent; implies WRITE */
     PLK_OPEN_EXCLUSIVE = 1 << 2, /* with CREATE: -EEXIST if there */
 } PlkOpenFlags;

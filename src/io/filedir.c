@@ -218,18 +218,28 @@ static int filedir_sync(PlkDir *dir)
 
 /* ---- files ---- */
 
-/* Takes fd over, also on failure. */
-static int wrap_regular(int fd, const char *name, bool writable, PlkFile **ret)
+/* Somebody else's file under a second name: whoever may make links here must not get at it through us. */
+static bool is_foreign_link(const FileDir *fd, const struct stat *st)
 {
-    PLK_CLOSE int owned = fd;
+    struct stat dir;
+
+    return st->st_nlink > 1 && fstat(fd->volume_fd, &dir) == 0 && st->st_uid != dir.st_uid;
+}
+
+/* Takes `file` over, also on failure. */
+static int wrap_regular(const FileDir *fd, int file, const char *name, bool writable, PlkFile **ret)
+{
+    PLK_CLOSE int owned = file;
     struct stat st;
     int r;
 
-    if (fstat(fd, &st) < 0)
+    if (fstat(file, &st) < 0)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
-    r = plk_file_new(fd, name, writable, ret);
+    if (writable && is_foreign_link(fd, &st))
+        return -EMLINK;
+    r = plk_file_new(file, name, writable, ret);
     if (r == 0)
         owned = -1;
     return r;
@@ -245,7 +255,7 @@ static int open_regular(FileDir *fd, const char *path, int flags, mode_t mode, P
         return -EINVAL;
     if (file < 0)
         return file;
-    return wrap_regular(file, path, (flags & O_ACCMODE) == O_RDWR, ret);
+    return wrap_regular(fd, file, path, (flags & O_ACCMODE) == O_RDWR, ret);
 }
 
 static int filedir_open(PlkDir *dir, const char *name, unsigned flags, mode_t mode, PlkIo **ret)
@@ -290,7 +300,7 @@ static int create_hidden(FileDir *fd, mode_t mode, PlkFile **ret)
     file = open_beneath(fd->volume_fd, name, O_RDWR | O_CREAT | O_EXCL, mode);
     if (file < 0)
         return file;
-    r = wrap_regular(file, name, true, ret);
+    r = wrap_regular(fd, file, name, true, ret);
     if (r < 0) {
         unlinkat(fd->volume_fd, name, 0);
         return r;
@@ -311,7 +321,7 @@ static int filedir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
     if (tmp == -EOPNOTSUPP || tmp == -EISDIR || tmp == -ENOENT || tmp == -EINVAL)
         r = create_hidden(fd, mode, &file);
     else
-        r = tmp < 0 ? tmp : wrap_regular(tmp, dir->path, true, &file);
+        r = tmp < 0 ? tmp : wrap_regular(fd, tmp, dir->path, true, &file);
     if (r == 0)
         *ret = &file->io;
     return r;

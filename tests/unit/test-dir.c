@@ -210,6 +210,19 @@ TEST(links_are_not_followed)
     plk_dir_close(dir);
 }
 
+TEST(somebody_elses_file_under_a_second_name_is_read_but_not_written_to)
+{
+    PlkDir *dir = open_real(NULL);
+
+    CHECK_INT(link("outside/secret", "pool/volume/second"), 0);
+    CHECK_INT(try_open(dir, "second", PLK_OPEN_WRITE), 0); /* it is our own, as yet */
+    if (chown("outside/secret", 12345, (gid_t)-1) == 0) {
+        CHECK_INT(try_open(dir, "second", 0), 0);
+        CHECK_INT(try_open(dir, "second", PLK_OPEN_WRITE), -EMLINK);
+    }
+    plk_dir_close(dir);
+}
+
 static void install_filter(struct sock_filter *code, unsigned short len)
 {
     struct sock_fprog program = {len, code};
