@@ -154,6 +154,40 @@ static int open_target(Merge *m, PlkImage **ret, PlkError *err)
                                     err);
 }
 
+static int raise_image(Merge *m, size_t level, uint64_t size_sectors, const PlkProgress *progress, PlkError *err)
+{
+    PlkImage *img;
+
+    if (plk_store_open_image(m->store, m->chain[level], PLK_IMAGE_WRITE, &img, err) < 0)
+        return -1;
+    if (img->header.size_sectors < size_sectors && plk_image_grow(img, size_sectors, progress, err) < 0) {
+        plk_image_drop(img);
+        return -1;
+    }
+    return plk_image_close(img, err);
+}
+
+/*
+ * The target takes the uppermost's size before the commit. Were an image between them smaller, a crash would
+ * leave a chain that narrows towards the top, which nobody opens: those are grown first, from the top down.
+ */
+static int raise_between(Merge *m, const PlkProgress *progress, PlkError *err)
+{
+    PlkImage *img;
+    uint64_t size;
+
+    if (m->new_file || m->upper - m->lower < 2)
+        return 0;
+    if (plk_store_open_image(m->store, m->chain[m->upper], 0, &img, err) < 0)
+        return -1;
+    size = img->header.size_sectors;
+    plk_image_drop(img);
+    for (size_t level = m->upper - 1; level > m->lower; level--)
+        if (raise_image(m, level, size, progress, err) < 0)
+            return -1;
+    return 0;
+}
+
 /* Everything up to, but not including, the commit. */
 static int fold(Merge *m, const PlkProgress *progress, PlkError *err)
 {
@@ -186,7 +220,7 @@ static int run(Merge *m, const PlkProgress *progress, PlkError *err)
     for (size_t level = m->lower; level <= m->upper; level++)
         if (plk_store_settle(store, m->chain[level], err) < 0)
             return -1;
-    if (plan_descriptor(m, err) < 0 || open_sources(m, err) < 0 ||
+    if (raise_between(m, progress, err) < 0 || plan_descriptor(m, err) < 0 || open_sources(m, err) < 0 ||
         plk_intent_declare(store, &m->future, NULL, m->doomed, m->n_sources, err) < 0)
         return -1;
     if (plk_store_begin(store, &m->future, err) < 0)

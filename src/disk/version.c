@@ -266,6 +266,7 @@ static int write_backup(Conversion *c, PlkImage *img, PlkIo *io)
             break;
         if (at == 0) {
             closed.in_use = PLK_IN_USE_CLOSED;
+            closed.flags = plk_image_closed_flags(img);
             plk_header_encode(&closed, c->buffer);
         }
         r = plk_io_write(io, c->buffer, n, at, PLK_POINT_FILE_WRITE);
@@ -354,7 +355,7 @@ static int finish_all(Conversion *c)
         PlkImage *img = c->images[i];
 
         img->header.version = c->to;
-        img->header.flags &= ~PLK_FLAG_CONVERT;
+        img->header.flags = plk_image_closed_flags(img);
         r = plk_image_write_header(img, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE);
         if (r == 0)
             r = plk_io_sync(img->io, PLK_POINT_META_SYNC);

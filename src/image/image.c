@@ -256,6 +256,13 @@ int plk_image_prepare_write(PlkImage *img)
 
 /* ---- and out of it ---- */
 
+uint32_t plk_image_closed_flags(const PlkImage *img)
+{
+    uint32_t flags = img->header.flags & ~(uint32_t)(PLK_FLAG_EMPTY | PLK_FLAG_CONVERT);
+
+    return img->alloc.next == img->first_cluster ? flags | PLK_FLAG_EMPTY : flags;
+}
+
 /* Three syncs: names are gone before the tail is, and the tail before the mark says that there is none. */
 int plk_image_mark_closed(PlkImage *img)
 {
@@ -271,9 +278,7 @@ int plk_image_mark_closed(PlkImage *img)
         r = plk_image_sync(img, PLK_POINT_META_SYNC);
     if (r < 0)
         return r;
-    img->header.flags &= ~PLK_FLAG_EMPTY;
-    if (img->alloc.next == img->first_cluster)
-        img->header.flags |= PLK_FLAG_EMPTY;
+    img->header.flags = plk_image_closed_flags(img);
     r = plk_image_write_header(img, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE);
     return r < 0 ? r : plk_io_sync(img->io, PLK_POINT_META_SYNC);
 }

@@ -91,6 +91,8 @@ int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage
 int plk_image_close(PlkImage *img, PlkError *err);
 /* Alone. The steps of closing that touch the file; it stays open, and is not to be written to any more. */
 int plk_image_mark_closed(PlkImage *img);
+/* The flags a closed header of this image has, prepared as it is: Empty if nothing is named. */
+uint32_t plk_image_closed_flags(const PlkImage *img);
 /* Frees without touching the file. NULL is fine. */
 void plk_image_drop(PlkImage *img);
 static inline void plk_image_dropp(PlkImage **img)
