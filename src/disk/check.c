@@ -2,8 +2,8 @@
 /*
  * Checking image files by path and whole chains; the passes over one file are image/check.c.
  *
- * Lower images are opened read-only whatever the options say: the state below a snapshot is what it was, and
- * nobody repairs it in passing.
+ * The state below a snapshot is what it was, and nobody repairs it in passing: lower images are opened read-only
+ * unless options.lower asks for them.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static int open_to_check(const char *path, const PlkCheckOptions *options, PlkIo
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
 
-    if (!options->repair)
+    if (!options->repair || options->dry_run)
         return plk_bare_open_locked(path, false, ret, err);
     if (!options->skip_clean || options->raw)
         return plk_bare_open_locked(path, true, ret, err);
@@ -49,6 +49,9 @@ int plk_check_image(const char *path, const PlkCheckOptions *options, PlkFinding
 
 /* ---- chains ---- */
 
+/* Where the fields stand that must fit the image below. */
+enum { OFFSET_VERSION = 0, OFFSET_CLUSTER = 28, OFFSET_SIZE = 36 };
+
 typedef struct ChainCheck {
     PlkStore *store;
     const PlkCheckOptions *options;
@@ -59,35 +62,45 @@ typedef struct ChainCheck {
     PlkHeader below; /* cluster_sectors 0: unknown, or there is none */
 } ChainCheck;
 
-static int report_misfit(ChainCheck *k, const char *image, unsigned level, PlkFindingKind kind,
-                         PlkFindingRank rank, uint64_t value, PlkError *err)
+typedef struct Misfit {
+    PlkFindingKind kind;
+    PlkFindingRank rank;
+    uint64_t offset, value, becomes;
+} Misfit;
+
+static int report_misfit(ChainCheck *k, const char *image, unsigned level, Misfit m, PlkError *err)
 {
     PlkChecker c = {.name = image, .level = level, .report = k->report, .arg = k->arg, .result = k->result};
-    int r = plk_checker_report(
-        &c, &(PlkFinding){.kind = kind, .rank = rank, .slot = PLK_NO_SLOT, .value = value});
+    int r = plk_checker_report(&c, &(PlkFinding){.kind = m.kind,
+                                                 .rank = m.rank,
+                                                 .slot = PLK_NO_SLOT,
+                                                 .offset = m.offset,
+                                                 .value = m.value,
+                                                 .becomes = m.becomes});
 
     return r < 0 ? plk_fail_io(err, PLK_ERROR_READ, r, "cannot check image '%s'", image) : 0;
 }
 
 /* Does the image fit the one below and the descriptor? */
-static int check_fit(ChainCheck *k, const char *image, unsigned level, bool top, const PlkHeader *h,
-                     PlkError *err)
+static int check_fit(ChainCheck *k, const char *image, unsigned level, bool top, const PlkHeader *h, PlkError *err)
 {
     const PlkHeader *b = &k->below;
     const PlkDescriptor *desc = &k->store->desc;
+    Misfit version = {PLK_FOUND_CHAIN_VERSION, PLK_FINDING_FATAL, OFFSET_VERSION, (uint64_t)h->version, 0};
+    Misfit cluster = {PLK_FOUND_CHAIN_CLUSTER, PLK_FINDING_FATAL, OFFSET_CLUSTER, h->cluster_sectors, 0};
+    Misfit size = {PLK_FOUND_CHAIN_SIZE, PLK_FINDING_FATAL, OFFSET_SIZE, h->size_sectors, b->size_sectors};
+    Misfit described = {PLK_FOUND_DESCRIPTOR_SIZE, PLK_FINDING_INFO, OFFSET_SIZE, h->size_sectors, 0};
     int r = 0;
 
     if (h->cluster_sectors != desc->cluster_sectors ||
         (b->cluster_sectors && h->cluster_sectors != b->cluster_sectors))
-        r = report_misfit(k, image, level, PLK_FOUND_CHAIN_CLUSTER, PLK_FINDING_FATAL, h->cluster_sectors,
-                          err);
+        r = report_misfit(k, image, level, cluster, err);
     if (r == 0 && b->version && h->version && h->version != b->version)
-        r = report_misfit(k, image, level, PLK_FOUND_CHAIN_VERSION, PLK_FINDING_FATAL, (uint64_t)h->version,
-                          err);
+        r = report_misfit(k, image, level, version, err);
     if (r == 0 && b->cluster_sectors && h->size_sectors < b->size_sectors)
-        r = report_misfit(k, image, level, PLK_FOUND_CHAIN_SIZE, PLK_FINDING_FATAL, h->size_sectors, err);
+        r = report_misfit(k, image, level, size, err);
     if (r == 0 && top && !k->options->snapshot && desc->size_sectors && h->size_sectors != desc->size_sectors)
-        r = report_misfit(k, image, level, PLK_FOUND_DESCRIPTOR_SIZE, PLK_FINDING_INFO, h->size_sectors, err);
+        r = report_misfit(k, image, level, described, err);
     return r;
 }
 
@@ -114,9 +127,10 @@ static int check_level(ChainCheck *k, int index, unsigned level, bool top, PlkEr
 
     options.raw = plk_store_is_raw(&k->store->desc, index);
     options.cluster_sectors = k->store->desc.cluster_sectors;
-    if (!top || plk_descriptor_count_children(&k->store->desc, &image->guid) > 0)
+    options.lower = !top || plk_descriptor_count_children(&k->store->desc, &image->guid) > 0;
+    if (options.lower && !k->options->lower)
         options.repair = 0;
-    if (open_level(k, image->file, options.repair != 0, &io, err) < 0)
+    if (open_level(k, image->file, options.repair && !options.dry_run, &io, err) < 0)
         return -1;
     if (plk_image_check(io, level, &options, k->report, k->arg, k->progress, k->result, &header, err) < 0)
         return -1;
@@ -164,7 +178,7 @@ int plk_check_disk(const char *path, const PlkCheckOptions *options, PlkFindingF
 
     if (plk_store_open(path, options->root, &store, err) < 0)
         return -1;
-    if ((options->repair ? plk_store_lock(store, err) : plk_store_load(store, err)) < 0)
+    if ((options->repair && !options->dry_run ? plk_store_lock(store, err) : plk_store_load(store, err)) < 0)
         return -1;
     k.store = store;
     if (check_chain(&k, err) < 0)

@@ -62,13 +62,12 @@ static int look_at_element(void *arg, const PlkExtElement *element)
     return 0;
 }
 
-static int forget(PlkChecker *c)
+void plk_checker_forget_extension(PlkChecker *c)
 {
     if (c->ext)
         plk_unmap_zeroed(c->ext, (size_t)1 << c->cluster_shift);
     c->ext = NULL;
     c->has_bitmap = false;
-    return 0;
 }
 
 int plk_checker_load_extension(PlkChecker *c)
@@ -88,8 +87,10 @@ int plk_checker_load_extension(PlkChecker *c)
         return r;
     if (plk_extension_walk(c->ext, bytes, c->name, cluster << c->cluster_shift, look_at_element, &look,
                            NULL) != 0 ||
-        look.damaged)
-        return forget(c);
+        look.damaged) {
+        plk_checker_forget_extension(c);
+        return 0;
+    }
     c->locked = look.locked;
     if (!look.locked)
         return 0;
@@ -99,11 +100,24 @@ int plk_checker_load_extension(PlkChecker *c)
                                                .value = look.lock_magic});
 }
 
+static void mark(PlkChecker *c, uint64_t cluster)
+{
+    uint64_t bit = cluster - c->window_from, mask = 1ull << bit % 64;
+
+    if (cluster < c->window_from || cluster >= c->window_to || c->ext_used[bit / 64] & mask)
+        return;
+    c->ext_used[bit / 64] |= mask;
+    if (c->pass == PLK_PASS_SURVEY) {
+        c->n_ext++;
+        c->ext_end = PLK_MAX(c->ext_end, cluster + 1);
+    }
+}
+
 void plk_checker_mark_extension(PlkChecker *c)
 {
     if (!c->ext)
         return;
-    plk_checker_mark(c, cluster_at(c, c->header.ext_sector));
+    mark(c, cluster_at(c, c->header.ext_sector));
     for (uint32_t i = 0; c->has_bitmap && i < c->bitmap.l1_count; i++)
-        plk_checker_mark(c, cluster_at(c, plk_dirty_bitmap_l1(&c->bitmap, i)));
+        mark(c, cluster_at(c, plk_dirty_bitmap_l1(&c->bitmap, i)));
 }

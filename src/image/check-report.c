@@ -44,7 +44,7 @@ static const Words words[] = {
         {"bat-short", "the file of $value bytes ends inside the clusters of its BAT",
          "make it $becomes bytes long; the entries that are left are all empty",
          "what the entries in the missing part named, and it is gone already; the disk there shows $shows",
-         "not mended by check: entries are left, but the file ends before the data they name; copy the file "
+         "not mended by check: the file ends before the data that its header or its entries speak of; copy it "
          "again if it was cut on its way, else see 'ploop rescue'"},
     [PLK_FOUND_CONVERTING] = {.name = "converting",
                               .meaning = "the image was left in the middle of a version conversion",
@@ -124,6 +124,11 @@ static const Words shared_with_extension = {
     "forget the extension; the entry keeps the cluster and reads on as it does now",
     "the record of changed blocks: the next incremental backup is a full one; and if the extension wrote last, "
     "what the slot held, which is gone already"};
+
+/* A sound extension whose record the repair of entries makes wrong. */
+static const Words stale_by_repair = {
+    "extension-stale", "the format extension at sector $value does not record what a repair of the entries changes",
+    "forget it", "the record of changed blocks: the next incremental backup is a full one"};
 
 #define N_KINDS (sizeof words / sizeof words[0])
 
@@ -206,7 +211,11 @@ static const char *expand(const PlkChecker *c, const PlkFinding *f, const char *
 
 static const Words *words_of(const PlkFinding *f)
 {
-    return f->kind == PLK_FOUND_DUPLICATE && f->becomes == f->value ? &shared_with_extension : &words[f->kind];
+    if (f->kind == PLK_FOUND_DUPLICATE && f->becomes == f->value)
+        return &shared_with_extension;
+    if (f->kind == PLK_FOUND_EXTENSION_STALE && f->rank == PLK_FINDING_LOSSY)
+        return &stale_by_repair;
+    return &words[f->kind];
 }
 
 int plk_checker_report(PlkChecker *c, const PlkFinding *finding)
@@ -216,8 +225,6 @@ int plk_checker_report(PlkChecker *c, const PlkFinding *finding)
     const Words *w;
 
     assert((size_t)f.kind < N_KINDS && words[f.kind].name);
-    if (c->silent)
-        return 0;
     c->result->found[f.rank]++;
     c->result->fixed += f.fixed;
     c->result->left += f.rank != PLK_FINDING_INFO && !f.fixed;

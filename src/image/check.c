@@ -2,121 +2,25 @@
 /* The course of a check; see check.h. */
 #include "image/check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "base/endian.h"
 #include "base/math.h"
+#include "base/seeded.h"
 
 #define FILL_BYTES (1u << 20)
-#define BAT_ENTRIES_MAX (UINT32_MAX - PLK_BAT_FIRST_SLOT)
-#define KNOWN_FLAGS (PLK_FLAG_EMPTY | PLK_FLAG_CONVERT)
 
-enum {
-    OFFSET_TYPE = 16,
-    OFFSET_CLUSTER = 28,
-    OFFSET_ENTRIES = 32,
-    OFFSET_SIZE = 36,
-    OFFSET_SIZE_HIGH = 40,
-    OFFSET_IN_USE = 44,
-    OFFSET_FIRST_BLOCK = 48,
-    OFFSET_FLAGS = 52,
-    OFFSET_EXT = 56
-};
+enum { OFFSET_IN_USE = 44, OFFSET_FLAGS = 52, OFFSET_EXT = 56 };
 
-static int found(PlkChecker *c, PlkFindingKind kind, PlkFindingRank rank, uint64_t offset, uint64_t value,
-                 bool fixed)
-{
-    return plk_checker_report(c, &(PlkFinding){.kind = kind,
-                                               .rank = rank,
-                                               .slot = PLK_NO_SLOT,
-                                               .offset = offset,
-                                               .value = value,
-                                               .fixed = fixed});
-}
+/* ---- what may be done ---- */
 
-static int info(PlkChecker *c, PlkFindingKind kind, uint64_t offset, uint64_t value)
-{
-    return found(c, kind, PLK_FINDING_INFO, offset, value, false);
-}
-
-static int fatal(PlkChecker *c, PlkFindingKind kind, uint64_t offset, uint64_t value)
-{
-    return found(c, kind, PLK_FINDING_FATAL, offset, value, false);
-}
-
-/* ---- header ---- */
-
-/* Faults that leave nothing to go on with: at most one is reported, and header_ok stays false. */
-static int check_identity(PlkChecker *c, size_t got, const uint8_t buf[PLK_HEADER_BYTES])
-{
-    PlkHeader *h = &c->header;
-
-    if (got < PLK_HEADER_BYTES)
-        return fatal(c, PLK_FOUND_HEADER_SHORT, got, got);
-    if (plk_header_decode(buf, got, c->name, PLK_HEADER_LOOSE, h, NULL) < 0)
-        return fatal(c, PLK_FOUND_SIGNATURE, 0, 0);
-    if (h->disk_type != 2)
-        return fatal(c, PLK_FOUND_TYPE, OFFSET_TYPE, h->disk_type);
-    if (!plk_cluster_is_valid(h->cluster_sectors))
-        return fatal(c, PLK_FOUND_CLUSTER_SIZE, OFFSET_CLUSTER, h->cluster_sectors);
-    if (h->first_block_sectors == 0 || h->first_block_sectors % h->cluster_sectors ||
-        (uint64_t)h->first_block_sectors * PLK_SECTOR <
-            plk_bat_area_bytes(h->bat_entries, h->cluster_sectors))
-        return fatal(c, PLK_FOUND_FIRST_BLOCK, OFFSET_FIRST_BLOCK, h->first_block_sectors);
-    if (h->bat_entries > BAT_ENTRIES_MAX)
-        return fatal(c, PLK_FOUND_BAT_COUNT, OFFSET_ENTRIES, h->bat_entries);
-    if (h->size_sectors == 0 || h->size_sectors / h->cluster_sectors > h->bat_entries)
-        return fatal(c, PLK_FOUND_DISK_SIZE, OFFSET_SIZE, h->size_sectors);
-    c->header_ok = true;
-    return 0;
-}
-
-/* What is odd, but read by everybody as meant. */
-static int check_oddities(PlkChecker *c, const uint8_t buf[PLK_HEADER_BYTES])
-{
-    const PlkHeader *h = &c->header;
-    uint64_t needed = plk_div_up(h->size_sectors, h->cluster_sectors);
-    uint64_t area = plk_bat_area_bytes(h->bat_entries, h->cluster_sectors);
-    PlkLe32 high;
-    int r = 0;
-
-    memcpy(&high, buf + OFFSET_SIZE_HIGH, sizeof high);
-    if (h->version == 1 && plk_le32(high) != 0)
-        r = info(c, PLK_FOUND_SIZE_HIGH, OFFSET_SIZE_HIGH, plk_le32(high));
-    if (r == 0 && h->size_sectors % h->cluster_sectors)
-        r = info(c, PLK_FOUND_SIZE_PARTIAL, OFFSET_SIZE, h->size_sectors % h->cluster_sectors);
-    if (r == 0 && h->bat_entries > needed)
-        r = info(c, PLK_FOUND_BAT_EXTRA, OFFSET_ENTRIES, h->bat_entries - needed);
-    if (r == 0 && (uint64_t)h->first_block_sectors * PLK_SECTOR > area)
-        r = info(c, PLK_FOUND_FIRST_BLOCK_LATE, OFFSET_FIRST_BLOCK, h->first_block_sectors);
-    if (r == 0 && h->flags & ~KNOWN_FLAGS)
-        r = info(c, PLK_FOUND_UNKNOWN_FLAGS, OFFSET_FLAGS, h->flags);
-    return r;
-}
-
-static bool is_closed(const PlkHeader *h)
+bool plk_checker_is_closed(const PlkHeader *h)
 {
     return h->in_use == PLK_IN_USE_CLOSED || h->in_use == PLK_IN_USE_CLOSED21;
-}
-
-static int read_header(PlkChecker *c, uint8_t buf[PLK_HEADER_BYTES])
-{
-    size_t got;
-    int r = plk_io_read_upto(c->io, buf, PLK_HEADER_BYTES, 0, &got, PLK_POINT_OPEN_READ);
-
-    if (r == 0)
-        r = check_identity(c, got, buf);
-    if (r < 0 || !c->header_ok)
-        return r;
-    c->cluster_shift = plk_log2(c->header.cluster_sectors * PLK_SECTOR);
-    c->first_cluster = c->header.first_block_sectors / c->header.cluster_sectors;
-    c->file_clusters = plk_div_up(c->size, 1ull << c->cluster_shift);
-    plk_io_set_meta_end(c->io, c->first_cluster << c->cluster_shift);
-    return 0;
 }
 
 int plk_image_is_closed(PlkIo *io)
@@ -128,46 +32,76 @@ int plk_image_is_closed(PlkIo *io)
 
     if (r < 0)
         return r;
-    return plk_header_decode(buf, got, io->name, PLK_HEADER_STRICT, &h, NULL) == 0 && is_closed(&h);
+    return plk_header_decode(buf, got, io->name, PLK_HEADER_STRICT, &h, NULL) == 0 && plk_checker_is_closed(&h);
 }
 
-/* ---- repairing ---- */
-
-static bool may(const PlkChecker *c, unsigned repair)
+bool plk_checker_may(const PlkChecker *c, unsigned repair)
 {
-    return c->io->writable && (c->options->repair & repair) == repair;
+    return (c->io->writable || c->options->dry_run) && (c->options->repair & repair) == repair;
+}
+
+/* Clusters that entries can name: as many as the allocator hands out. */
+static uint64_t index_limit(const PlkHeader *h)
+{
+    return h->version == 1 ? UINT32_MAX / h->cluster_sectors : UINT32_MAX - 1;
 }
 
 /* Graver faults than the options mend keep everything as it is, so that nothing is lost on the way. */
 static bool decide_mending(const PlkChecker *c)
 {
-    if (c->locked || !may(c, PLK_REPAIR_LOSSLESS))
+    if (c->locked || !plk_checker_may(c, PLK_REPAIR_LOSSLESS))
         return false;
-    return may(c, PLK_REPAIR_LOSSY) || (c->n_lossy == 0 && c->n_fatal == 0);
+    return plk_checker_may(c, PLK_REPAIR_LOSSY) || (c->n_lossy + c->n_fatal + c->fault.count == 0);
 }
+
+/* After the survey. */
+static void decide(PlkChecker *c)
+{
+    uint64_t end = PLK_MAX(c->slots_end, c->ext_end);
+    bool room = end + c->n_shared_entries <= index_limit(&c->header);
+
+    c->shared_rank = room ? PLK_FINDING_LOSSY : PLK_FINDING_FATAL;
+    c->n_lossy += room ? c->n_shared_entries : 0;
+    c->n_fatal += room ? 0 : c->n_shared_entries;
+    c->mending = decide_mending(c);
+    c->drops_ext = c->mending && c->ext && c->n_lossy > 0;
+    c->used_end = c->drops_ext ? c->slots_end : end;
+}
+
+/* ---- the header ---- */
 
 static int write_header(PlkChecker *c, const PlkHeader *h, PlkPoint point)
 {
     uint8_t buf[PLK_HEADER_BYTES];
     int r;
 
+    assert(plk_checker_writes(c));
     plk_header_encode(h, buf);
     r = plk_io_write(c->io, buf, sizeof buf, 0, point);
     return r < 0 ? r : plk_io_sync(c->io, PLK_POINT_META_SYNC);
 }
 
-/* Before entries change: a crash from here on shows. */
+/* Before entries or the file's length change: a crash from here on shows. */
 static int mark_in_use(PlkChecker *c)
 {
     PlkHeader h = c->header;
 
-    if (!c->mending || c->n_lossless + c->n_lossy == 0 || h.in_use == PLK_IN_USE_OPEN)
+    if (!plk_checker_writes(c) || c->n_lossless + c->n_lossy == 0 || c->found.in_use == PLK_IN_USE_OPEN)
         return 0;
     h.in_use = PLK_IN_USE_OPEN;
     return write_header(c, &h, PLK_POINT_META_IN_USE);
 }
 
-/* ---- what the header says of the contents ---- */
+static int lossless(PlkChecker *c, PlkFindingKind kind, uint64_t offset, uint64_t value, uint64_t becomes, bool fixed)
+{
+    return plk_checker_report(c, &(PlkFinding){.kind = kind,
+                                               .rank = PLK_FINDING_LOSSLESS,
+                                               .slot = PLK_NO_SLOT,
+                                               .offset = offset,
+                                               .value = value,
+                                               .becomes = becomes,
+                                               .fixed = fixed});
+}
 
 static int check_empty_flag(PlkChecker *c, PlkHeader *h)
 {
@@ -175,55 +109,53 @@ static int check_empty_flag(PlkChecker *c, PlkHeader *h)
 
     if (empty == flagged)
         return 0;
-    if (c->mending)
-        h->flags ^= PLK_FLAG_EMPTY;
-    return found(c, PLK_FOUND_EMPTY_FLAG, PLK_FINDING_LOSSLESS, OFFSET_FLAGS, c->header.flags, c->mending);
+    h->flags ^= PLK_FLAG_EMPTY;
+    return lossless(c, PLK_FOUND_EMPTY_FLAG, OFFSET_FLAGS, c->found.flags, h->flags, c->mending);
 }
 
 static int check_convert_flag(PlkChecker *c, PlkHeader *h)
 {
     if (!(h->flags & PLK_FLAG_CONVERT))
         return 0;
-    if (c->mending)
-        h->flags &= ~PLK_FLAG_CONVERT;
-    return found(c, PLK_FOUND_CONVERT_FLAG, PLK_FINDING_LOSSLESS, OFFSET_FLAGS, c->header.flags, c->mending);
+    h->flags &= ~PLK_FLAG_CONVERT;
+    return lossless(c, PLK_FOUND_CONVERT_FLAG, OFFSET_FLAGS, c->found.flags, h->flags, c->mending);
 }
 
+/*
+ * "v2.1" says that the extension counts. It does not any more if it was found damaged, or when a repair changes
+ * what slots name: the recorded tracking would be wrong then.
+ */
 static int check_extension(PlkChecker *c, PlkHeader *h)
 {
-    bool counts = h->in_use == PLK_IN_USE_CLOSED21;
+    bool counts = c->found.in_use == PLK_IN_USE_CLOSED21, valid = c->ext || c->drops_ext;
+    PlkFinding f = {.kind = counts ? PLK_FOUND_EXTENSION : PLK_FOUND_EXTENSION_STALE,
+                    .rank = PLK_FINDING_LOSSLESS,
+                    .slot = PLK_NO_SLOT,
+                    .offset = OFFSET_EXT,
+                    .value = h->ext_sector,
+                    .fixed = c->mending};
 
-    if (h->ext_sector == 0 || c->ext)
+    if (h->ext_sector == 0 || (valid && c->n_lossy == 0))
         return 0;
-    if (c->mending)
-        h->ext_sector = 0;
-    return found(c, counts ? PLK_FOUND_EXTENSION : PLK_FOUND_EXTENSION_STALE, PLK_FINDING_LOSSLESS,
-                 OFFSET_EXT, c->header.ext_sector, c->mending);
+    if (valid) {
+        f.kind = PLK_FOUND_EXTENSION_STALE;
+        f.rank = PLK_FINDING_LOSSY;
+    }
+    h->ext_sector = 0;
+    if (h->in_use == PLK_IN_USE_CLOSED21)
+        h->in_use = PLK_IN_USE_CLOSED;
+    return plk_checker_report(c, &f);
 }
 
 static int check_in_use(PlkChecker *c, PlkHeader *h)
 {
-    bool fixed = c->mending && may(c, PLK_REPAIR_IN_USE);
+    bool fixed = c->mending && plk_checker_may(c, PLK_REPAIR_IN_USE);
 
-    if (is_closed(h))
+    if (plk_checker_is_closed(h))
         return 0;
     if (fixed)
         h->in_use = PLK_IN_USE_CLOSED;
-    return found(c, PLK_FOUND_IN_USE, PLK_FINDING_LOSSLESS, OFFSET_IN_USE, c->header.in_use, fixed);
-}
-
-/*
- * "v2.1" says that the extension counts. It does not any more if it was found damaged, or when the repair
- * changes what a guest reads: recorded tracking would be wrong then.
- */
-static void settle_extension(const PlkChecker *c, PlkHeader *h)
-{
-    bool dropped = c->header.ext_sector != 0 && h->ext_sector == 0;
-
-    if (h->in_use == PLK_IN_USE_CLOSED21 && (dropped || (c->slots_changed && c->n_lossy > 0))) {
-        h->in_use = PLK_IN_USE_CLOSED;
-        h->ext_sector = 0;
-    }
+    return lossless(c, PLK_FOUND_IN_USE, OFFSET_IN_USE, c->found.in_use, PLK_IN_USE_CLOSED, fixed);
 }
 
 static bool header_differs(const PlkHeader *a, const PlkHeader *b)
@@ -246,36 +178,44 @@ static int finish_header(PlkChecker *c)
         r = check_convert_flag(c, &h);
     if (r == 0)
         r = check_extension(c, &h);
-    if (r < 0 || !c->mending)
+    if (r < 0 || !plk_checker_writes(c))
         return r;
-    settle_extension(c, &h);
-    if (c->slots_changed)
+    /* The mark says that the entries are right: so they are on the disk before it. */
+    if (c->slots_changed && !PLK_SEEDED(ONE_SYNC))
         r = plk_io_sync(c->io, PLK_POINT_META_SYNC);
-    else if (!header_differs(&h, &c->header))
-        return 0;
-    return r < 0 ? r : write_header(c, &h, PLK_POINT_META_CLOSE);
+    if (r < 0 || (!c->slots_changed && !c->tidy && !header_differs(&h, &c->found)))
+        return r;
+    return write_header(c, &h, PLK_POINT_META_CLOSE);
 }
 
 /* ---- the end of the file ---- */
 
+/* Where it belongs, once shared clusters have their copies. */
+static uint64_t wanted_length(const PlkChecker *c)
+{
+    uint64_t copies = c->mending && c->shared_rank == PLK_FINDING_LOSSY ? c->n_shared_entries : 0;
+
+    return (c->used_end + copies) << c->cluster_shift;
+}
+
 /* Reported before the header's findings, as ploop does; done after them. */
 static int check_length(PlkChecker *c)
 {
-    uint64_t want = c->used_end << c->cluster_shift;
+    uint64_t used = c->used_end << c->cluster_shift, becomes = wanted_length(c);
 
-    if (c->size > want)
-        return found(c, PLK_FOUND_TAIL, PLK_FINDING_LOSSLESS, want, c->size - want, c->mending);
-    if (c->size < want)
-        return found(c, PLK_FOUND_FILE_LENGTH, PLK_FINDING_LOSSLESS, c->size, want - c->size, c->mending);
+    if (c->found_size > used)
+        return lossless(c, PLK_FOUND_TAIL, used, c->found_size - used, becomes, c->mending);
+    if (c->found_size < used && c->fault.kind != PLK_FOUND_BAT_SHORT)
+        return lossless(c, PLK_FOUND_FILE_LENGTH, c->found_size, used - c->found_size, becomes, c->mending);
     return 0;
 }
 
 static int fix_length(PlkChecker *c)
 {
-    uint64_t want = c->used_end << c->cluster_shift;
+    uint64_t want = wanted_length(c);
     int r;
 
-    if (!c->mending || c->size == want)
+    if (!plk_checker_writes(c) || c->size == want)
         return 0;
     r = plk_io_truncate(c->io, want, c->size < want ? PLK_POINT_DATA_EXTEND : PLK_POINT_TAIL_TRUNCATE);
     if (r == 0)
@@ -311,7 +251,7 @@ static int fill(PlkChecker *c, uint64_t from, uint64_t to)
 
 static int check_sparse(PlkChecker *c)
 {
-    bool fixing = may(c, PLK_REPAIR_SPARSE);
+    bool fixing = plk_checker_may(c, PLK_REPAIR_SPARSE), writing = fixing && !c->options->dry_run;
     uint64_t at = 0, start, end;
     int r = 0;
 
@@ -321,33 +261,63 @@ static int check_sparse(PlkChecker *c)
             return r;
         start = PLK_MIN(PLK_MAX(start, at), c->size);
         if (start > at)
-            r = found(c, PLK_FOUND_SPARSE, PLK_FINDING_LOSSLESS, at, start - at, fixing);
-        if (r == 0 && start > at && fixing)
+            r = lossless(c, PLK_FOUND_SPARSE, at, start - at, 0, fixing);
+        if (r == 0 && start > at && writing)
             r = fill(c, at, start);
         at = PLK_MAX(end, start);
         if (start >= c->size)
             break;
     }
-    return r == 0 && fixing ? plk_io_sync(c->io, PLK_POINT_DATA_SYNC) : r;
+    return r == 0 && writing ? plk_io_sync(c->io, PLK_POINT_DATA_SYNC) : r;
 }
 
 /* ---- the whole course ---- */
 
-static int survey(PlkChecker *c)
+/* What could not be meant so, and what it is taken for from here on. */
+static int report_fault(PlkChecker *c)
 {
-    int r;
+    PlkFinding f = c->fault;
 
-    c->silent = true;
-    r = plk_checker_walk_bat(c);
-    c->silent = false;
-    c->mending = r == 0 && decide_mending(c);
-    return r;
+    f.fixed = c->mending;
+    return f.count ? plk_checker_report(c, &f) : 0;
 }
 
 /* There is something to say about the BAT. */
 static bool bat_is_odd(const PlkChecker *c)
 {
-    return c->n_lossless + c->n_lossy + c->n_fatal > 0 || c->used_end - c->first_cluster > c->n_used;
+    uint64_t used = c->n_named + (c->drops_ext ? 0 : c->n_ext - c->n_ext_named);
+
+    return c->n_lossless + c->n_lossy + c->n_fatal > 0 || c->used_end - c->first_cluster > used;
+}
+
+/* Every slot reads as before, and none shares its bytes any more. */
+static int part_shared(PlkChecker *c)
+{
+    int r = 0;
+
+    if (!plk_checker_writes(c) || c->n_shared_entries == 0 || c->shared_rank != PLK_FINDING_LOSSY)
+        return 0;
+    /* The file is about to grow: entries that named clusters outside it are gone for good by then. */
+    if (c->slots_changed)
+        r = plk_io_sync(c->io, PLK_POINT_META_SYNC);
+    return r < 0 ? r : plk_checker_walk_bat(c, PLK_PASS_COPY);
+}
+
+/* A file that lacks part of its BAT gets it back, before its header says that all is well. */
+static int restore_bat_area(PlkChecker *c)
+{
+    return c->fault.kind == PLK_FOUND_BAT_SHORT && c->fault.count ? fix_length(c) : 0;
+}
+
+static int check_entries(PlkChecker *c)
+{
+    int r = mark_in_use(c);
+
+    if (r == 0 && bat_is_odd(c))
+        r = plk_checker_walk_bat(c, PLK_PASS_REPORT);
+    if (r == 0 && c->drops_ext)
+        plk_checker_forget_extension(c);
+    return r < 0 ? r : part_shared(c);
 }
 
 static int check_contents(PlkChecker *c)
@@ -355,13 +325,19 @@ static int check_contents(PlkChecker *c)
     int r = plk_checker_load_extension(c);
 
     if (r == 0)
-        r = survey(c);
+        r = plk_checker_walk_bat(c, PLK_PASS_SURVEY);
+    if (r < 0)
+        return r;
+    decide(c);
+    r = report_fault(c);
     if (r == 0)
-        r = mark_in_use(c);
-    if (r == 0 && bat_is_odd(c))
-        r = plk_checker_walk_bat(c);
+        r = plk_checker_check_oddities(c);
+    if (r == 0)
+        r = check_entries(c);
     if (r == 0)
         r = check_length(c);
+    if (r == 0)
+        r = restore_bat_area(c);
     if (r == 0)
         r = finish_header(c);
     return r < 0 ? r : fix_length(c);
@@ -369,22 +345,14 @@ static int check_contents(PlkChecker *c)
 
 static int check_ploop(PlkChecker *c)
 {
-    uint8_t buf[PLK_HEADER_BYTES];
-    int r = read_header(c, buf);
+    int r = plk_checker_read_header(c);
 
     if (r < 0 || !c->header_ok)
         return r;
-    if (c->header.flags & PLK_FLAG_CONVERT && !is_closed(&c->header))
-        return fatal(c, PLK_FOUND_CONVERTING, OFFSET_FLAGS, c->header.flags);
-    if (c->size < c->first_cluster << c->cluster_shift)
-        return fatal(c, PLK_FOUND_BAT_SHORT, c->size, c->size);
-    if (c->options->skip_clean && is_closed(&c->header)) {
+    if (c->options->skip_clean && plk_checker_is_closed(&c->found) && c->fault.count == 0)
         c->result->skipped = true;
-    } else {
-        r = check_oddities(c, buf);
-        if (r == 0)
-            r = check_contents(c);
-    }
+    else
+        r = check_contents(c);
     return r == 0 && c->options->sparse ? check_sparse(c) : r;
 }
 
@@ -397,7 +365,10 @@ static int check_raw(PlkChecker *c)
         (PlkHeader){.cluster_sectors = c->options->cluster_sectors, .size_sectors = c->size / PLK_SECTOR};
     c->header_ok = true;
     if (over)
-        r = info(c, PLK_FOUND_SIZE_PARTIAL, c->size, over / PLK_SECTOR);
+        r = plk_checker_report(c, &(PlkFinding){.kind = PLK_FOUND_SIZE_PARTIAL,
+                                                .slot = PLK_NO_SLOT,
+                                                .offset = c->size,
+                                                .value = over / PLK_SECTOR});
     return r == 0 && c->options->sparse ? check_sparse(c) : r;
 }
 
@@ -409,16 +380,18 @@ int plk_image_check(PlkIo *io, unsigned level, const PlkCheckOptions *options, P
                     .name = io->name,
                     .options = options,
                     .level = level,
+                    .lower = options->lower,
                     .report = report,
                     .arg = arg,
                     .progress = progress,
                     .result = ret};
     int r = plk_io_size(io, &c.size);
 
+    c.found_size = c.size;
     if (r == 0)
         r = options->raw ? check_raw(&c) : check_ploop(&c);
-    if (c.ext)
-        plk_unmap_zeroed(c.ext, (size_t)1 << c.cluster_shift);
+    plk_checker_forget_extension(&c);
+    free(c.shared);
     if (r < 0)
         return plk_fail_io(err, c.mending ? PLK_ERROR_WRITE : PLK_ERROR_READ, r, "cannot check image '%s'",
                            io->name);

@@ -17,6 +17,14 @@ SAMPLES = os.path.join(HERE, '..', 'images', 'samples.tar.xz')
 CLUSTER = 32768
 A = '{aaaaaaaa-0000-0000-0000-000000000001}'
 
+
+def repaired_by_force(options):
+    """Found whenever it is looked for, mended by -F."""
+    if not options:
+        return 0, False  # closed cleanly, and nobody asked to look
+    return (0, True) if '-F' in options else (11, False)
+
+
 # Where the outcome of `ploop check` is meant to differ from what 1.15 did: (exit code, modified) by options, and why.
 DIFFERENT = {
     # v2.1 is a clean close; 1.15 calls it dirty and destroys the change tracking.
@@ -26,9 +34,17 @@ DIFFERENT = {
     # Nobody writes to an image whose flag says that a conversion runs, so a stray one is cleared.
     'convert_clean.hds': lambda options: (0, '-r' not in options and len(options) > 0),
     # The header claims more sectors than its table has entries for: every reader but 1.15 refuses it.
-    'sizehi.hds': lambda options: (11, False),
+    # The BAT tells the size, which -F takes.
+    'sizehi.hds': lambda options: (0, True) if '-F' in options else (11, False),
+    # 1.15 leaves these be, and ignores them with -F: a write to one slot then shows in the other, or in the table.
+    'dup.hds': lambda options: repaired_by_force(options),
+    'into_hdr.hds': lambda options: repaired_by_force(options),
+    # Size and entries agree on where data starts.
+    'badfirst.hds': lambda options: (0, True) if '-F' in options else (11, False),
+    'zerofirst.hds': lambda options: (0, True) if '-F' in options else (11, False),
     # The file ends inside its table: a clean mark does not make that a disk, so it is said without -f too.
-    'short.hds': lambda options: (6, False),
+    # What is left of the table is empty, so -F gives it back the rest.
+    'short.hds': lambda options: (0, True) if '-F' in options else (6, False),
 }
 
 

@@ -20,6 +20,7 @@ static PlkError err;
 typedef struct Seen {
     PlkFinding list[16];
     size_t n;
+    bool says_rescue; /* the last one names the way out */
 } Seen;
 
 static int remember(void *arg, const PlkFinding *f)
@@ -28,6 +29,9 @@ static int remember(void *arg, const PlkFinding *f)
 
     CHECK(f->meaning && *f->meaning && strcmp(f->image, "/d/x.hds") == 0);
     CHECK(seen->n < 16);
+    CHECK(f->rank == PLK_FINDING_INFO || f->proposal);
+    CHECK(f->rank != PLK_FINDING_LOSSY || f->loss);
+    seen->says_rescue = f->proposal && strstr(f->proposal, "ploop rescue");
     seen->list[seen->n++] = *f;
     return 0;
 }
@@ -160,16 +164,21 @@ TEST(a_sound_image_has_no_findings)
     }
 }
 
-TEST(header_lies_are_named_and_end_the_check)
+TEST(header_lies_without_other_evidence_are_named_and_end_the_check)
 {
     static const struct {
-        uint64_t offset;
-        uint32_t value;
+        uint64_t offset, second;
+        uint32_t value, second_value;
         PlkFindingKind kind;
     } lies[] = {
-        {0, 1, PLK_FOUND_SIGNATURE},    {16, 1, PLK_FOUND_TYPE},         {28, 63, PLK_FOUND_CLUSTER_SIZE},
-        {48, 0, PLK_FOUND_FIRST_BLOCK}, {48, 65, PLK_FOUND_FIRST_BLOCK}, {32, 300000, PLK_FOUND_FIRST_BLOCK},
-        {40, 2, PLK_FOUND_DISK_SIZE},   {32, 100, PLK_FOUND_DISK_SIZE},  {36, 0, PLK_FOUND_DISK_SIZE},
+        {0, 0, 1, 1, PLK_FOUND_SIGNATURE},
+        {16, 16, 1, 1, PLK_FOUND_TYPE},
+        {28, 28, 63, 63, PLK_FOUND_CLUSTER_SIZE},
+        {48, 32, 0, 100, PLK_FOUND_FIRST_BLOCK},         /* two fields lie */
+        {48, 36, 65, 64 * 1000, PLK_FOUND_FIRST_BLOCK},  /* ... */
+        {36, 20, 300 * 64, 0, PLK_FOUND_DISK_SIZE},      /* as well as 300 entries could be true */
+        {36, 32, 0, 0, PLK_FOUND_DISK_SIZE},             /* nothing says how big the disk was */
+        {48, 84, 0, 99, PLK_FOUND_FIRST_BLOCK},          /* an entry that fits nowhere */
     };
 
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
@@ -177,11 +186,49 @@ TEST(header_lies_are_named_and_end_the_check)
         Seen seen;
 
         poke(dir, lies[i].offset, lies[i].value);
+        poke(dir, lies[i].second, lies[i].second_value);
         CHECK_INT(run_check(dir, ALL, &seen).left, 1);
         CHECK_INT(seen.n, 1);
         CHECK_INT(seen.list[0].kind, lies[i].kind);
         CHECK_INT(seen.list[0].rank, PLK_FINDING_FATAL);
+        CHECK(seen.says_rescue);
         CHECK_INT(peek(dir, lies[i].offset), lies[i].value);
+        plk_dir_close(dir);
+    }
+}
+
+TEST(header_fields_that_the_others_tell_are_set_right_by_a_lossy_repair)
+{
+    static const struct {
+        uint64_t offset;
+        uint32_t value, right;
+        PlkFindingKind kind;
+    } lies[] = {
+        {48, 0, 64, PLK_FOUND_FIRST_BLOCK},
+        {48, 65, 64, PLK_FOUND_FIRST_BLOCK},
+        {48, 0xffffffff, 64, PLK_FOUND_FIRST_BLOCK},
+        {48, 0xffffffc0, 64, PLK_FOUND_FIRST_BLOCK_OUTSIDE},
+        {32, 300000, SLOTS, PLK_FOUND_BAT_COUNT},
+        {32, 0xffffffff, SLOTS, PLK_FOUND_BAT_COUNT},
+        {32, 0, SLOTS, PLK_FOUND_BAT_COUNT},
+        {32, 100, SLOTS, PLK_FOUND_BAT_COUNT}, /* heads and cylinders are those of 256 */
+        {40, 2, 0, PLK_FOUND_DISK_SIZE},
+        {36, 0, SLOTS * 64, PLK_FOUND_DISK_SIZE},
+        {36, SLOTS * 64 + 64, SLOTS * 64, PLK_FOUND_DISK_SIZE},
+    };
+
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        PlkDir *dir = make(2);
+
+        poke(dir, lies[i].offset, lies[i].value);
+        CHECK_INT(run_check(dir, PLK_REPAIR_LOSSLESS | PLK_REPAIR_IN_USE, NULL).left, 1);
+        CHECK_INT(peek(dir, lies[i].offset), lies[i].value);
+        check_damage(dir, lies[i].kind, PLK_FINDING_LOSSY, ALL);
+        dir = make(2);
+        poke(dir, lies[i].offset, lies[i].value);
+        run_check(dir, ALL, NULL);
+        CHECK_INT(peek(dir, lies[i].offset), lies[i].right);
+        CHECK_INT(peek(dir, 3 * CLUSTER), 0x0a0a0a0a);
         plk_dir_close(dir);
     }
 }
@@ -226,31 +273,27 @@ TEST(entries_that_name_nothing_are_cleared_only_by_a_lossy_repair)
     check_damage(dir, PLK_FOUND_BEYOND_EOF, PLK_FINDING_LOSSY, ALL);
 }
 
-TEST(two_names_for_one_cluster_and_names_in_the_bat_are_left_alone)
+TEST(names_in_the_bat_are_cleared_only_by_a_lossy_repair)
 {
     PlkDir *dir = make(2);
     Seen seen;
     PlkIo *io;
 
-    poke(dir, plk_bat_offset(32), 3);
-    CHECK_INT(run_check(dir, ALL, &seen).left, 1);
-    CHECK_INT(seen.list[0].kind, PLK_FOUND_DUPLICATE);
-    CHECK_INT(seen.list[0].slot, 32);
-    CHECK_INT(peek(dir, plk_bat_offset(32)), 3);
-    plk_dir_close(dir);
-    dir = make(2);
     io = open_io(dir, true);
     CHECK_INT(plk_io_zero(io, CLUSTER, CLUSTER, PLK_POINT_META_INIT), 0);
     plk_io_close(io);
     poke(dir, 48, 128); /* two clusters of BAT: cluster 1 is in it now, and slot 0 names it */
-    CHECK_INT(run_check(dir, ALL, &seen).left, 1);
+    CHECK_INT(run_check(dir, PLK_REPAIR_LOSSLESS, &seen).left, 1);
+    CHECK_INT(peek(dir, plk_bat_offset(0)), 1);
+    CHECK_INT(run_check(dir, ALL, &seen).left, 0);
     CHECK_INT(seen.list[1].kind, PLK_FOUND_INTO_HEADER);
     CHECK_INT(seen.list[1].slot, 0);
-    CHECK_INT(peek(dir, plk_bat_offset(0)), 1);
+    CHECK_INT(peek(dir, plk_bat_offset(0)), 0);
+    check_is_clean(dir);
     plk_dir_close(dir);
 }
 
-TEST(a_fault_beyond_repair_keeps_everything_else_as_it_is)
+TEST(a_fault_beyond_the_repair_asked_for_keeps_everything_else_as_it_is)
 {
     PlkDir *dir = make(2);
 

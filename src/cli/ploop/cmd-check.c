@@ -20,8 +20,10 @@ typedef struct Run {
     bool disk;      /* a descriptor, not one image */
     bool hard;      /* -F */
     bool read_only; /* -r */
+    bool all;       /* --all: lower images, too */
     bool holes;     /* -c: name them */
     bool dry_run;   /* say what would be done */
+    bool silent;    /* -s: without the reasons */
     bool entries_bad;
     int rc; /* of the first finding that has one */
     PlkJson *json;
@@ -56,7 +58,7 @@ static void say_entry(const PlkFinding *f)
 static const char *verdict(const Run *run, const PlkFinding *f)
 {
     if (f->fixed)
-        return "Fixed";
+        return run->dry_run ? "Would be fixed" : "Fixed";
     if (f->kind == PLK_FOUND_BEYOND_DEVICE)
         return "Skipped";
     return run->hard && !run->read_only ? "Ignored" : "FATAL";
@@ -74,24 +76,30 @@ static bool counts_as_failure(const Run *run, const PlkFinding *f)
 
 /* ---- the rest: one line each ---- */
 
+static const char *done(const Run *run, const PlkFinding *f)
+{
+    return !f->fixed ? "" : run->dry_run ? "; would be fixed" : "; fixed";
+}
+
 static void say_holes(const Run *run, const PlkFinding *f)
 {
     for (uint64_t i = 0; run->holes && i < f->count; i++)
         plk_say(0, "Hole at block %" PRIu64, f->value + i);
 }
 
-static void say_tail(const PlkFinding *f)
+static void say_tail(const Run *run, const PlkFinding *f)
 {
     if (f->fixed)
-        plk_say(0, "Trimming tail");
+        plk_say(0, run->dry_run ? "Want to trim tail" : "Trimming tail");
     else
         plk_complain("Want to trim tail");
 }
 
-static void say_sparse(const PlkFinding *f)
+static void say_sparse(const Run *run, const PlkFinding *f)
 {
     if (f->fixed)
-        plk_say(0, "Filling hole at start=%" PRIu64 " len=%" PRIu64, f->offset, f->value);
+        plk_say(0, "%s hole at start=%" PRIu64 " len=%" PRIu64, run->dry_run ? "Want to fill" : "Filling", f->offset,
+                f->value);
     else
         plk_complain("ploop image '%s' is sparse: start=%" PRIu64 " len=%" PRIu64, f->image, f->offset,
                      f->value);
@@ -99,48 +107,47 @@ static void say_sparse(const PlkFinding *f)
 
 static void say_empty_flag(const Run *run, const PlkFinding *f)
 {
-    plk_complain("CIF_Empty flag is incorrect");
+    plk_complain("CIF_Empty flag is incorrect%s", run->dry_run ? done(run, f) : "");
     if (!f->fixed && run->read_only)
         plk_complain("Image is clean but unable to fix the header on ro image");
 }
 
 /* What the original does not look for. */
-static void say_meaning(const PlkFinding *f)
+static void say_meaning(const Run *run, const PlkFinding *f)
 {
-    const char *done = f->fixed ? "; fixed" : "";
-
     if (f->rank == PLK_FINDING_INFO || f->fixed)
-        plk_say(0, "%s: offset %" PRIu64 ": %s%s", f->image, f->offset, f->meaning, done);
+        plk_say(0, "%s: offset %" PRIu64 ": %s%s", f->image, f->offset, f->meaning, done(run, f));
     else if (f->proposal)
-        plk_complain("%s: offset %" PRIu64 ": %s (a repair would %s)", f->image, f->offset, f->meaning,
-                     f->proposal);
+        plk_complain("%s: offset %" PRIu64 ": %s (%s%s)", f->image, f->offset, f->meaning,
+                     f->rank == PLK_FINDING_FATAL ? "" : "a repair would ", f->proposal);
     else
         plk_complain("%s: offset %" PRIu64 ": %s", f->image, f->offset, f->meaning);
 }
 
 /* The original's words, which scripts look for, and behind them which field it is and where. */
-static void say_header(const char *words, const PlkFinding *f)
+static void say_header(const Run *run, const char *words, const PlkFinding *f)
 {
-    plk_complain("%s in image %s: offset %" PRIu64 ": %s", words, f->image, f->offset, f->meaning);
+    plk_complain("%s in image %s: offset %" PRIu64 ": %s%s", words, f->image, f->offset, f->meaning, done(run, f));
 }
 
 static void say(const Run *run, const PlkFinding *f)
 {
     switch (f->kind) {
     case PLK_FOUND_SIGNATURE:
-        say_header("Wrong signature", f);
+        say_header(run, "Wrong signature", f);
         break;
     case PLK_FOUND_TYPE:
-        say_header("Wrong type", f);
+        say_header(run, "Wrong type", f);
         break;
     case PLK_FOUND_CLUSTER_SIZE:
-        say_header("Wrong cluster size", f);
+        say_header(run, "Wrong cluster size", f);
         break;
     case PLK_FOUND_FIRST_BLOCK:
-        say_header("Wrong first block offset", f);
+        say_header(run, "Wrong first block offset", f);
         break;
     case PLK_FOUND_BAT_SHORT:
-        say_header("Short read index table", f);
+    case PLK_FOUND_FIRST_BLOCK_OUTSIDE:
+        say_header(run, "Short read index table", f);
         break;
     case PLK_FOUND_CONVERTING:
         plk_complain("Image %s is in the changing version state", f->image);
@@ -149,21 +156,50 @@ static void say(const Run *run, const PlkFinding *f)
         say_holes(run, f);
         break;
     case PLK_FOUND_TAIL:
-        say_tail(f);
+        say_tail(run, f);
         break;
     case PLK_FOUND_IN_USE:
-        plk_complain("%s: Dirty flag is set", f->image);
+        plk_complain("%s: Dirty flag is set%s", f->image, run->dry_run ? done(run, f) : "");
         break;
     case PLK_FOUND_EMPTY_FLAG:
         say_empty_flag(run, f);
         break;
     case PLK_FOUND_SPARSE:
-        say_sparse(f);
+        say_sparse(run, f);
         break;
     default:
-        say_meaning(f);
+        say_meaning(run, f);
         break;
     }
+}
+
+/* ---- why, and at what cost: below what the original says too ---- */
+
+static bool wants_reasons(const Run *run, const PlkFinding *f)
+{
+    if (run->silent || !f->proposal)
+        return false;
+    return f->rank >= PLK_FINDING_LOSSY || (run->dry_run && f->rank == PLK_FINDING_LOSSLESS) || f->fixed;
+}
+
+static void say_reasons(const Run *run, const PlkFinding *f)
+{
+    const char *how = "repair";
+
+    if (!wants_reasons(run, f))
+        return;
+    if (f->rank == PLK_FINDING_FATAL)
+        how = "way out";
+    else if (f->rank == PLK_FINDING_LOSSY && !f->fixed)
+        how = "repair, with -F";
+    else if (f->kind == PLK_FOUND_IN_USE && !f->fixed)
+        how = "repair, with -d";
+    if (is_entry(f->kind))
+        plk_say(0, "    offset %" PRIu64 ": %s", f->offset, f->meaning);
+    if (f->rank >= PLK_FINDING_LOSSY || run->dry_run)
+        plk_say(0, "    %s: %s", how, f->proposal);
+    if (f->loss)
+        plk_say(0, "    lost: %s", f->loss);
 }
 
 /* ---- exit codes ---- */
@@ -174,17 +210,18 @@ static int exit_of(const Run *run, const PlkFinding *f)
     switch (f->kind) {
     case PLK_FOUND_HEADER_SHORT:
     case PLK_FOUND_BAT_SHORT:
+    case PLK_FOUND_FIRST_BLOCK_OUTSIDE:
         return PLK_EXIT_READ;
     case PLK_FOUND_CONVERTING:
         return PLK_EXIT_BUSY;
-    case PLK_FOUND_IN_USE: /* of a disk, the images below the top can not be repaired */
-        return run->disk && !run->read_only ? PLK_EXIT_WRITE : PLK_EXIT_DIRTY;
+    case PLK_FOUND_IN_USE: /* of a disk, the images below the top are not repaired unless asked for */
+        return run->disk && !run->all && !run->read_only ? PLK_EXIT_WRITE : PLK_EXIT_DIRTY;
     case PLK_FOUND_EMPTY_FLAG:
         return run->read_only && !run->disk ? PLK_EXIT_WRITE : PLK_EXIT_OK;
     case PLK_FOUND_SPARSE:
         return PLK_EXIT_FORMAT;
     default:
-        return f->rank == PLK_FINDING_FATAL ? PLK_EXIT_FORMAT : PLK_EXIT_OK;
+        return f->rank >= PLK_FINDING_LOSSY ? PLK_EXIT_FORMAT : PLK_EXIT_OK;
     }
 }
 
@@ -223,6 +260,8 @@ static int take_finding(void *arg, const PlkFinding *f)
     } else {
         say(run, f);
     }
+    if (!run->json)
+        say_reasons(run, f);
     if (is_entry(f->kind) && counts_as_failure(run, f)) {
         run->entries_bad |= f->kind != PLK_FOUND_BEYOND_DEVICE;
         fail_with(run, PLK_EXIT_FORMAT);
@@ -245,9 +284,9 @@ static void say_end(const Run *run, const PlkCheckResult *result)
                  run->path, result->left);
 }
 
-static int check(Run *run, const PlkCheckOptions *options, bool silent)
+static int check(Run *run, const PlkCheckOptions *options)
 {
-    const PlkProgress *progress = silent ? NULL : plk_cli_progress();
+    const PlkProgress *progress = run->silent ? NULL : plk_cli_progress();
     PlkCheckResult result = {0};
     PlkError err;
     int r;
@@ -272,18 +311,19 @@ static int check(Run *run, const PlkCheckOptions *options, bool silent)
     }
     if (r < 0)
         return plk_cli_fail(&err);
-    if (!run->json && !silent)
+    if (!run->json && !run->silent)
         say_end(run, &result);
     return run->rc;
 }
 
+/* A disk as a whole is not repaired with loss in passing: only with --all, which asks for it. */
 static unsigned repairs(const PlkArgs *args, bool disk)
 {
     unsigned repair = PLK_REPAIR_LOSSLESS;
 
     if (plk_arg_given(args, 'r'))
         return 0;
-    if (plk_arg_given(args, 'F') && !disk)
+    if (plk_arg_given(args, 'F') && (!disk || plk_arg_given(args, OPT_ALL)))
         repair |= PLK_REPAIR_LOSSY;
     if (plk_arg_given(args, 'd') || disk)
         repair |= PLK_REPAIR_IN_USE;
@@ -294,9 +334,11 @@ static unsigned repairs(const PlkArgs *args, bool disk)
 
 static void warn_of_ignored(const PlkArgs *args)
 {
-    for (const char *o = "fFdRb"; *o; o++) {
+    bool all = plk_arg_given(args, OPT_ALL);
+
+    for (const char *o = all ? "fdRb" : "fFdRb"; *o; o++) {
         if (plk_arg_given(args, *o)) {
-            plk_warn("options -f -F -d -R -b are ignored for DiskDescriptor.xml form");
+            plk_warn("options -f %s-d -R -b are ignored for DiskDescriptor.xml form", all ? "" : "-F ");
             return;
         }
     }
@@ -309,7 +351,10 @@ static int run_check(const PlkArgs *args)
         .disk = plk_is_descriptor(args->operands[0]),
         .hard = plk_arg_given(args, 'F'),
         .read_only = plk_arg_given(args, 'r'),
+        .all = plk_arg_given(args, OPT_ALL),
         .holes = plk_arg_given(args, 'c'),
+        .dry_run = plk_arg_given(args, OPT_DRY_RUN) && !plk_arg_given(args, 'r'),
+        .silent = plk_arg_given(args, 's'),
     };
     PlkJson json = {.out = stdout};
     PlkCheckOptions options = {
@@ -319,6 +364,8 @@ static int run_check(const PlkArgs *args)
         .repair = repairs(args, run.disk),
         .skip_clean = !run.disk && !run.hard && !plk_arg_given(args, 'f'),
         .sparse = plk_arg_given(args, 'S'),
+        .dry_run = run.dry_run,
+        .lower = run.all,
     };
     uint64_t cluster = 0;
     char guid[39];
@@ -331,17 +378,19 @@ static int run_check(const PlkArgs *args)
     options.cluster_sectors = (uint32_t)cluster;
     options.snapshot = plk_arg_given(args, 'u') ? guid : NULL;
     run.json = plk_arg_given(args, OPT_JSON) ? &json : NULL;
+    if (run.all && !run.disk)
+        return plk_cli_param("--all is for a DiskDescriptor.xml");
     if (run.disk) {
-        run.hard = false;
+        run.hard = run.hard && run.all;
         warn_of_ignored(args);
     }
-    return check(&run, &options, plk_arg_given(args, 's'));
+    return check(&run, &options);
 }
 
 static const PlkOption options_of_check[] = {
     {'u', "uuid", "UUID", "descriptor: the images up to this snapshot, not to the top"},
     {'f', "force", NULL, "look also into an image that was closed cleanly"},
-    {'F', "hard-force", NULL, "-f, and clear entries that name nothing usable (loses them)"},
+    {'F', "hard-force", NULL, "-f, and repair what has lost data or loses some"},
     {'c', "check", NULL, "name unused clusters inside the file too"},
     {'r', "ro", NULL, "change nothing"},
     {'s', "silent", NULL, "only say what is wrong"},
@@ -349,6 +398,8 @@ static const PlkOption options_of_check[] = {
     {'R', "raw", NULL, "DELTA is a raw image"},
     {'b', "blocksize", "SECTORS", "cluster of a raw image"},
     {'S', "repair-sparse", NULL, "give holes of the file real blocks, as old tools want"},
+    {OPT_ALL, "all", NULL, "descriptor: repair images below snapshots too; -F counts"},
+    {OPT_DRY_RUN, "dry-run", NULL, "say what these options would do, and lose; do nothing"},
     {OPT_JSON, "json", NULL, "findings as JSON"},
     {0},
 };
