@@ -80,17 +80,31 @@ int plk_intent_declare(PlkStore *store, PlkDescriptor *future, const char *creat
     plk_digest_text(text, len, after);
     if (print_list(store, after, created, doomed, n_doomed, &list) < 0)
         return plk_fail_nomem(err);
-    r = plk_note_write_behind(store, list, true);
+    r = store->declared ? plk_dir_sync(store->dir) : 0; /* as in clear() */
+    if (r == 0)
+        r = plk_note_write_behind(store, list, true);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot write to '%s.lck'; nothing was changed", store->path);
     store->declared = true;
     return 0;
 }
 
+/*
+ * The list goes after the files it is about: a crash that keeps only the shorter text must not bring them back.
+ * The note, whose length moves the list, waits for that.
+ */
+static void clear(PlkStore *store)
+{
+    if (plk_dir_sync(store->dir) < 0 || plk_note_write_behind(store, "", false) < 0)
+        return;
+    if (store->loaded)
+        plk_note_write(store);
+}
+
 void plk_intent_clear(PlkStore *store)
 {
     if (store->declared)
-        (void)plk_note_write_behind(store, "", false);
+        clear(store);
     store->declared = false;
 }
 
@@ -148,5 +162,5 @@ void plk_intent_sweep(PlkStore *store)
     list = find_list(text);
     if (list)
         remove_listed(store, list);
-    (void)plk_note_write_behind(store, "", false);
+    clear(store);
 }

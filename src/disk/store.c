@@ -26,6 +26,7 @@
 #include "io/lock.h"
 
 #define DEFAULT_NAME "DiskDescriptor.xml"
+#define DESCRIPTOR_MODE 0666 /* as far as the umask lets it */
 #define LOCK_WAIT_MS 60000 /* what ploop waits */
 
 /* ---- opening ---- */
@@ -242,6 +243,26 @@ int plk_store_render(PlkStore *store, PlkDescriptor *future, char **ret, size_t 
     return plk_descriptor_print(future, ret, ret_len, err);
 }
 
+/*
+ * Nobody reads NAME.tmp, so it need not be replaced in one step, but it must not be named before it is whole:
+ * who restores a descriptor holds no lock. Nothing else has a name on the way, so nothing else can be left.
+ */
+static int write_future(PlkStore *store, const char *tmp, const char *text, size_t len)
+{
+    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+    int r = plk_dir_create_unnamed(store->dir, DESCRIPTOR_MODE, &io);
+
+    if (r == 0)
+        r = plk_io_write(io, text, len, 0, PLK_POINT_FILE_WRITE);
+    if (r == 0)
+        r = plk_io_sync(io, PLK_POINT_FILE_SYNC);
+    if (r == 0)
+        r = plk_dir_unlink(store->dir, tmp);
+    if (r == 0 || r == -ENOENT)
+        r = plk_dir_link(store->dir, io, tmp);
+    return r < 0 ? r : plk_dir_sync(store->dir);
+}
+
 int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
 {
     PLK_FREE char *tmp = future_name(store), *text = NULL;
@@ -255,7 +276,7 @@ int plk_store_begin(PlkStore *store, PlkDescriptor *future, PlkError *err)
         return -1;
     plk_digest_text(text, len, store->future_digest);
     store->begun = true; /* also when publishing fails half-way: abort() then removes what is there */
-    r = plk_dir_publish_file(store->dir, tmp, text, len, 0666);
+    r = write_future(store, tmp, text, len);
     if (r < 0) {
         plk_store_abort(store);
         return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path,
@@ -315,7 +336,8 @@ int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err)
         return plk_fail_io(err, PLK_ERROR_SYNC, r,
                            "descriptor '%s/%s' was replaced, but may be the old one after a crash",
                            store->dir->path, store->name);
-    plk_note_write(store);
+    if (!store->declared) /* else plk_intent_clear() does */
+        plk_note_write(store);
     return 0;
 }
 
