@@ -139,6 +139,14 @@ static int fill_disk(Creation *c, PlkCreateFill *fill, void *arg, const PlkProgr
 
 /* ---- publishing ---- */
 
+/* What gets a name is whole: a crash before the descriptor leaves an image that one can be restored for. */
+static int complete_image(Creation *c, PlkError *err)
+{
+    int r = c->disk ? plk_image_publish(plk_disk_top(c->disk)) : 0;
+
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s/%s'", c->store->dir->path, c->base) : 0;
+}
+
 static int name_image(Creation *c, PlkError *err)
 {
     int r = plk_dir_link(c->store->dir, c->disk ? plk_disk_top(c->disk)->io : c->io, c->base);
@@ -167,7 +175,7 @@ static int describe(Creation *c, PlkError *err)
 
 static int publish_locked(Creation *c, PlkError *err)
 {
-    if (check_absent(c, c->store->name, err) < 0 || name_image(c, err) < 0)
+    if (check_absent(c, c->store->name, err) < 0 || complete_image(c, err) < 0 || name_image(c, err) < 0)
         return -1;
     if (describe(c, err) == 0)
         return 0;

@@ -185,14 +185,38 @@ static bool is_converting(PlkStore *store, int base)
            header.in_use == PLK_IN_USE_OPEN && (header.flags & PLK_FLAG_CONVERT);
 }
 
+static bool has_backup(PlkStore *store)
+{
+    bool found = false;
+
+    for (size_t i = 0; !found && i < store->desc.n_images; i++) {
+        PLK_FREE char *backup = backup_name(store, (int)i);
+        found = backup && plk_dir_exists(store->dir, backup) == 1;
+    }
+    return found;
+}
+
+/* Of a conversion that came to its end but for step 5. What says so, the base's header, must be durable. */
+static void remove_stale_backups(PlkStore *store, int base)
+{
+    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+
+    if (has_backup(store) && plk_dir_open_file(store->dir, store->desc.images[base].file, 0, 0, &io) == 0 &&
+        plk_io_sync(io, PLK_POINT_META_SYNC) == 0)
+        remove_backups(store);
+}
+
 int plk_version_recover(PlkStore *store, PlkError *err)
 {
     PLK_FREE int *order = NULL;
 
     /* A descriptor whose chain is broken is for others to complain about. */
-    if (order_images(store, &order, NULL) < 0 || !is_converting(store, order[0]))
+    if (order_images(store, &order, NULL) < 0)
         return 0;
-    return roll_back(store, order, err);
+    if (is_converting(store, order[0]))
+        return roll_back(store, order, err);
+    remove_stale_backups(store, order[0]);
+    return 0;
 }
 
 /* ---- converting ---- */
