@@ -269,6 +269,27 @@ static const PlkDirOps memdir_ops = {
     .close = memdir_close,
 };
 
+int plk_memdir_add(PlkDir *dir, const char *path, PlkMemoryNode *node)
+{
+    MemoryDir *md = memdir_of(dir);
+    PLK_LOCKED(&md->mutex);
+
+    assert(dir->ops == &memdir_ops);
+    return entry_add(entry_find(md, path), node, path);
+}
+
+int plk_memdir_each(PlkDir *dir, int (*each)(void *arg, const char *path, PlkMemoryNode *node), void *arg)
+{
+    MemoryDir *md = memdir_of(dir);
+    PLK_LOCKED(&md->mutex);
+    int r = 0;
+
+    assert(dir->ops == &memdir_ops);
+    for (const Entry *e = md->entries; e && r == 0; e = e->next)
+        r = each(arg, e->path, e->node);
+    return r;
+}
+
 int plk_dir_open_memory(const char *path, PlkDir **ret)
 {
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;

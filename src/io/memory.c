@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Files in memory. Contents are pages of 64 KiB in an array sorted by index; a page that is absent
- * reads as zeros. Bytes of a page beyond the file's size are zero at all times, so that growing needs no
+ * Files in memory. Bytes of a content beyond the file's size are zero at all times, so that growing needs no
  * clearing.
  */
 #include "io/memory.h"
@@ -17,20 +16,12 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 
-#define PAGE_SIZE 65536u
-
-typedef struct Page {
-    uint64_t index;
-    unsigned char *bytes;
-} Page;
-
 struct PlkMemoryNode {
     _Atomic unsigned refs; /* one for the name, one each open */
     pthread_mutex_t mutex;
     pthread_cond_t unlocked; /* flock given back */
     uint64_t size;
-    Page *pages;
-    size_t page_count, page_room;
+    PlkContent content;
     unsigned shared, exclusive; /* image locks held */
     bool flocked;
     unsigned tag;
@@ -76,104 +67,65 @@ void plk_memory_unref(PlkMemoryNode *node)
 {
     if (atomic_fetch_sub(&node->refs, 1) > 1)
         return;
-    for (size_t i = 0; i < node->page_count; i++)
-        free(node->pages[i].bytes);
-    free(node->pages);
+    plk_content_clear(&node->content);
     pthread_cond_destroy(&node->unlocked);
     pthread_mutex_destroy(&node->mutex);
     free(node);
 }
 
-/* ---- pages; all under the file's mutex ---- */
-
-/* Position of the first page whose index is `index` or more. */
-static size_t page_position(const PlkMemoryNode *node, uint64_t index)
+PlkMemoryNode *plk_memory_new_of(const PlkContent *content, uint64_t size)
 {
-    size_t low = 0, high = node->page_count;
+    PlkMemoryNode *node = plk_memory_new();
 
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (node->pages[mid].index < index)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-static unsigned char *page_find(const PlkMemoryNode *node, uint64_t index)
-{
-    size_t at = page_position(node, index);
-
-    return at < node->page_count && node->pages[at].index == index ? node->pages[at].bytes : NULL;
-}
-
-/* The page, made if absent; NULL when out of memory. */
-static unsigned char *page_make(PlkMemoryNode *node, uint64_t index)
-{
-    unsigned char *bytes = page_find(node, index);
-    size_t at;
-
-    if (bytes)
-        return bytes;
-    if (node->page_count == node->page_room) {
-        size_t room = node->page_room ? node->page_room * 2 : 16;
-        Page *grown = plk_realloc(node->pages, room, sizeof *grown);
-
-        if (!grown)
-            return NULL;
-        node->pages = grown;
-        node->page_room = room;
-    }
-    bytes = plk_calloc(1, PAGE_SIZE);
-    if (!bytes)
+    if (!node)
         return NULL;
-    at = page_position(node, index);
-    memmove(node->pages + at + 1, node->pages + at, (node->page_count - at) * sizeof *node->pages);
-    node->pages[at] = (Page){index, bytes};
-    node->page_count++;
-    return bytes;
+    if (plk_content_share(content, &node->content) < 0) {
+        plk_memory_unref(node);
+        return NULL;
+    }
+    node->size = size;
+    return node;
 }
 
-/* Whole pages go, parts of pages are cleared; the size stays. */
-static void pages_clear(PlkMemoryNode *node, uint64_t off, uint64_t end)
+int plk_memory_share(PlkMemoryNode *node, PlkContent *ret, uint64_t *ret_size)
 {
-    size_t kept = page_position(node, off / PAGE_SIZE);
+    PLK_LOCKED(&node->mutex);
 
-    for (size_t i = kept; i < node->page_count; i++) {
-        Page page = node->pages[i];
-        uint64_t start = page.index * PAGE_SIZE;
-        uint64_t from = PLK_MAX(off, start), to = PLK_MIN(end, start + PAGE_SIZE);
+    *ret_size = node->size;
+    return plk_content_share(&node->content, ret);
+}
 
-        if (from <= start && to == start + PAGE_SIZE) {
-            free(page.bytes);
-            continue;
-        }
-        if (from < to)
-            memset(page.bytes + (from - start), 0, to - from);
-        node->pages[kept++] = page;
-    }
-    node->page_count = kept;
+void plk_memory_get(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData **ret)
+{
+    PLK_LOCKED(&node->mutex);
+
+    for (size_t i = 0; i < n; i++)
+        ret[i] = plk_sector_ref(plk_content_get(&node->content, sector + i));
+}
+
+int plk_memory_put(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData *const *sectors)
+{
+    PLK_LOCKED(&node->mutex);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = plk_content_set(&node->content, sector + i, sectors[i]);
+    if (r == 0)
+        node->size = PLK_MAX(node->size, (sector + n) * PLK_SECTOR);
+    return r;
 }
 
 /* ---- operations on a file ---- */
 
-/* One page at most: the gate asks again. */
 static ssize_t memory_read(PlkIo *io, void *buf, size_t len, uint64_t off, PlkPoint point)
 {
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
-    const unsigned char *bytes;
 
     if (off >= node->size)
         return 0;
-    len = PLK_MIN(len, PAGE_SIZE - off % PAGE_SIZE);
     len = PLK_MIN(len, node->size - off);
-    bytes = page_find(node, off / PAGE_SIZE);
-    if (bytes)
-        memcpy(buf, bytes + off % PAGE_SIZE, len);
-    else
-        memset(buf, 0, len);
+    plk_content_read(&node->content, buf, len, off);
     return (ssize_t)len;
 }
 
@@ -181,12 +133,10 @@ static ssize_t memory_write(PlkIo *io, const void *buf, size_t len, uint64_t off
 {
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
-    unsigned char *bytes = page_make(node, off / PAGE_SIZE);
 
-    if (!bytes)
+    len = plk_content_write(&node->content, buf, len, off);
+    if (len == 0)
         return -ENOMEM;
-    len = PLK_MIN(len, PAGE_SIZE - off % PAGE_SIZE);
-    memcpy(bytes + off % PAGE_SIZE, buf, len);
     node->size = PLK_MAX(node->size, off + len);
     return (ssize_t)len;
 }
@@ -209,11 +159,11 @@ static int memory_truncate(PlkIo *io, uint64_t size, PlkPoint point)
 {
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
+    int r = size < node->size ? plk_content_punch(&node->content, size, UINT64_MAX) : 0;
 
-    if (size < node->size)
-        pages_clear(node, size, plk_round_up(node->size, PAGE_SIZE));
-    node->size = size;
-    return 0;
+    if (r == 0)
+        node->size = size;
+    return r;
 }
 
 static int memory_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
@@ -221,41 +171,32 @@ static int memory_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
 
-    pages_clear(node, off, off + len);
-    return 0;
+    return plk_content_punch(&node->content, off, off + len);
 }
 
-/* Makes the pages, so that a later write cannot fail and next_data sees them. */
 static int memory_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 {
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
+    int r = plk_content_reserve(&node->content, off, off + len);
 
-    for (uint64_t index = off / PAGE_SIZE; index < plk_div_up(off + len, PAGE_SIZE); index++)
-        if (!page_make(node, index))
-            return -ENOMEM;
-    node->size = PLK_MAX(node->size, off + len);
-    return 0;
+    if (r == 0)
+        node->size = PLK_MAX(node->size, off + len);
+    return r;
 }
 
 static int memory_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
 {
     PlkMemoryNode *node = node_of(io);
     PLK_LOCKED(&node->mutex);
-    size_t at = page_position(node, off / PAGE_SIZE);
-    uint64_t index;
+    uint64_t start, end;
 
-    if (off >= node->size || at == node->page_count || node->pages[at].index * PAGE_SIZE >= node->size) {
+    if (off >= node->size || !plk_content_next_data(&node->content, off, &start, &end) || start >= node->size) {
         *ret_start = *ret_end = node->size;
         return 0;
     }
-    index = node->pages[at].index;
-    *ret_start = PLK_MAX(off, index * PAGE_SIZE);
-    while (at < node->page_count && node->pages[at].index == index) {
-        at++;
-        index++;
-    }
-    *ret_end = PLK_MIN(index * PAGE_SIZE, node->size);
+    *ret_start = start;
+    *ret_end = PLK_MIN(end, node->size);
     return 0;
 }
 
