@@ -74,6 +74,7 @@ typedef enum PlkFindingKind {
     PLK_FOUND_CHAIN_SIZE,      /* smaller than the one below; value: sectors */
     PLK_FOUND_DESCRIPTOR_SIZE, /* descriptor and active image differ in size; value: sectors of the image */
     PLK_FOUND_FIRST_BLOCK_OUTSIDE, /* behind the end of a file that holds all of its BAT; value: sector */
+    PLK_FOUND_VERSION, /* no entry makes sense, but each would in the other version; value: the one it has */
 } PlkFindingKind;
 
 #define PLK_NO_SLOT UINT64_MAX

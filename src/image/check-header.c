@@ -87,18 +87,27 @@ static bool are_empty(const PlkHeader *h, uint64_t file_clusters, const uint8_t 
     return plk_is_zero(bytes, 4 * n);
 }
 
+static bool names_data(const PlkHeader *h, uint64_t file_clusters, const uint8_t *bytes, uint32_t *ret)
+{
+    plk_bat_decode(h->version, h->cluster_sectors, bytes, ret, 1);
+    return *ret != PLK_BAT_MISALIGNED && *ret >= h->first_block_sectors / h->cluster_sectors && *ret < file_clusters;
+}
+
 /* Each names a cluster of data inside the file. */
 static bool are_sound(const PlkHeader *h, uint64_t file_clusters, const uint8_t *bytes, size_t n)
 {
     uint32_t slot;
 
-    for (size_t i = 0; i < n; i++) {
-        plk_bat_decode(h->version, h->cluster_sectors, bytes + 4 * i, &slot, 1);
-        if (slot != 0 && (slot == PLK_BAT_MISALIGNED || slot < h->first_block_sectors / h->cluster_sectors ||
-                          slot >= file_clusters))
+    for (size_t i = 0; i < n; i++)
+        if (!names_data(h, file_clusters, bytes + 4 * i, &slot) && slot != 0)
             return false;
-    }
     return true;
+}
+
+/* All entries of the disk are sound under this header; 0: not all; -errno. */
+static int entries_are_sound(PlkChecker *c, const PlkHeader *h)
+{
+    return all_entries(c, h, PLK_HEADER_BYTES, PLK_HEADER_BYTES + 4ull * h->bat_entries, are_sound);
 }
 
 /* 1 if nothing stands behind the last entry of the disk, as this header counts them. */
@@ -164,7 +173,7 @@ static int could_be(PlkChecker *c, const PlkHeader *was, bool strict)
     int r = all_agree(c, was);
 
     if (r == 1 && strict)
-        r = all_entries(c, was, PLK_HEADER_BYTES, PLK_HEADER_BYTES + 4ull * was->bat_entries, are_sound);
+        r = entries_are_sound(c, was);
     return r == 1 ? rest_is_empty(c, was) : r;
 }
 
@@ -227,12 +236,16 @@ static int report_unsound(PlkChecker *c)
     return fatal(c, PLK_FOUND_DISK_SIZE, OFFSET_SIZE, h->size_sectors);
 }
 
-/* The header is sound, the file ends before its first block: what is missing may be put back only if it is known. */
+/*
+ * The header is sound, the file ends before its first block. The missing part is put back only if it held nothing:
+ * it lies behind the entries, or the header says that there never was data.
+ */
 static int judge_short_file(PlkChecker *c)
 {
     const PlkHeader *h = &c->found;
     uint64_t end = PLK_HEADER_BYTES + 4ull * h->bat_entries;
-    int r = h->bat_entries == entries_for(h) && first_byte(h) == area_of(h);
+    bool agree = h->bat_entries == entries_for(h) && first_byte(h) == area_of(h);
+    int r = agree && (c->size >= end || h->flags & PLK_FLAG_EMPTY);
 
     if (r == 1)
         r = all_entries(c, h, PLK_HEADER_BYTES, PLK_MIN(end, c->size), are_empty);
@@ -245,6 +258,23 @@ static int judge_short_file(PlkChecker *c)
     return 0;
 }
 
+/* Room behind the BAT that data could have: it does if entries name it, and then the first block is what is wrong. */
+static int judge_late_first_block(PlkChecker *c)
+{
+    PlkHeader early = with_first_block(&c->found);
+    int r = first_byte(&c->found) == area_of(&c->found) ? 1 : entries_are_sound(c, &c->found);
+
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = could_be(c, &early, true);
+    if (r == 1) {
+        c->header = early;
+        propose(c, PLK_FOUND_FIRST_BLOCK_LATE, OFFSET_FIRST_BLOCK, c->found.first_block_sectors,
+                early.first_block_sectors);
+    }
+    return r < 0 ? r : 0;
+}
+
 static int judge(PlkChecker *c)
 {
     bool sound = is_sound(&c->found);
@@ -253,13 +283,26 @@ static int judge(PlkChecker *c)
     c->header = c->found;
     if (sound && first_byte(&c->found) <= c->size) {
         c->header_ok = true;
-        return 0;
+        return judge_late_first_block(c);
     }
     r = reconstruct(c);
     if (r == 0)
         return sound ? judge_short_file(c) : report_unsound(c);
     c->header_ok = r == 1;
     return r < 0 ? r : 0;
+}
+
+int plk_checker_check_version(PlkChecker *c, bool *ret_wrong)
+{
+    PlkHeader other = c->header;
+    int r;
+
+    other.version = c->header.version == 1 ? 2 : 1;
+    r = entries_are_sound(c, &other);
+    if (r != 1)
+        return r;
+    *ret_wrong = true;
+    return fatal(c, PLK_FOUND_VERSION, 0, (uint64_t)c->header.version);
 }
 
 /* Faults that leave nothing to go on with. *ret: there is none. */

@@ -42,8 +42,8 @@ static const Words words[] = {
          "nothing, if the disk size and the first data block are right, which agree with each other"},
     [PLK_FOUND_BAT_SHORT] =
         {"bat-short", "the file of $value bytes ends inside the clusters of its BAT",
-         "make it $becomes bytes long; the entries that are left are all empty",
-         "what the entries in the missing part named, and it is gone already; the disk there shows $shows",
+         "make it $becomes bytes long; the entries that it holds are all empty",
+         "nothing that the file still holds; what entries in the missing part named, if it had any, is gone already",
          "not mended by check: the file ends before the data that its header or its entries speak of; copy it "
          "again if it was cut on its way, else see 'ploop rescue'"},
     [PLK_FOUND_CONVERTING] = {.name = "converting",
@@ -116,6 +116,11 @@ static const Words words[] = {
         {"first-block-outside", "the first data block at sector $value lies behind the end of the file",
          "set it to sector $becomes, where the BAT ends; no entry names anything before it",
          "nothing, if entries and disk size are right, which agree with each other"},
+    [PLK_FOUND_VERSION] =
+        {.name = "version",
+         .meaning = "no entry makes sense in version $value, which the signature says, but all do in the other one",
+         .way_out = "not mended by check, which would clear them all: 'ploop rescue' looks for what other evidence "
+                    "there is"},
 };
 
 /* A duplicate whose other owner is the extension. */
@@ -129,6 +134,12 @@ static const Words shared_with_extension = {
 static const Words stale_by_repair = {
     "extension-stale", "the format extension at sector $value does not record what a repair of the entries changes",
     "forget it", "the record of changed blocks: the next incremental backup is a full one"};
+
+/* A late first block that cuts off clusters which entries name. */
+static const Words late_by_entries = {
+    "first-block-late", "data starts at sector $value, but entries name clusters before that, behind the BAT",
+    "set it to sector $becomes, where the BAT ends",
+    "nothing, if entries and disk size are right, which agree with each other"};
 
 #define N_KINDS (sizeof words / sizeof words[0])
 
@@ -215,6 +226,8 @@ static const Words *words_of(const PlkFinding *f)
         return &shared_with_extension;
     if (f->kind == PLK_FOUND_EXTENSION_STALE && f->rank == PLK_FINDING_LOSSY)
         return &stale_by_repair;
+    if (f->kind == PLK_FOUND_FIRST_BLOCK_LATE && f->rank == PLK_FINDING_LOSSY)
+        return &late_by_entries;
     return &words[f->kind];
 }
 

@@ -322,11 +322,14 @@ static int check_entries(PlkChecker *c)
 
 static int check_contents(PlkChecker *c)
 {
+    bool wrong_version = false;
     int r = plk_checker_load_extension(c);
 
     if (r == 0)
         r = plk_checker_walk_bat(c, PLK_PASS_SURVEY);
-    if (r < 0)
+    if (r == 0 && c->n_lossy > c->n_named)
+        r = plk_checker_check_version(c, &wrong_version);
+    if (r < 0 || wrong_version)
         return r;
     decide(c);
     r = report_fault(c);

@@ -119,6 +119,8 @@ static inline bool plk_checker_writes(const PlkChecker *c)
 int plk_checker_read_header(PlkChecker *c);
 /* What is odd, but read by everybody as meant. */
 int plk_checker_check_oddities(PlkChecker *c);
+/* After the survey: reports it if all entries, most of which are wrong, are right in the other version. */
+int plk_checker_check_version(PlkChecker *c, bool *ret_wrong);
 
 int plk_checker_load_extension(PlkChecker *c);
 void plk_checker_forget_extension(PlkChecker *c);

@@ -273,23 +273,32 @@ TEST(entries_that_name_nothing_are_cleared_only_by_a_lossy_repair)
     check_damage(dir, PLK_FOUND_BEYOND_EOF, PLK_FINDING_LOSSY, ALL);
 }
 
-TEST(names_in_the_bat_are_cleared_only_by_a_lossy_repair)
+TEST(a_first_block_that_cuts_off_named_data_is_moved_back)
 {
     PlkDir *dir = make(2);
     Seen seen;
-    PlkIo *io;
 
-    io = open_io(dir, true);
-    CHECK_INT(plk_io_zero(io, CLUSTER, CLUSTER, PLK_POINT_META_INIT), 0);
-    plk_io_close(io);
-    poke(dir, 48, 128); /* two clusters of BAT: cluster 1 is in it now, and slot 0 names it */
-    CHECK_INT(run_check(dir, PLK_REPAIR_LOSSLESS, &seen).left, 1);
-    CHECK_INT(peek(dir, plk_bat_offset(0)), 1);
+    poke(dir, 48, 128); /* one cluster of BAT is enough: cluster 1 is data, and slot 0 names it */
     CHECK_INT(run_check(dir, ALL, &seen).left, 0);
-    CHECK_INT(seen.list[1].kind, PLK_FOUND_INTO_HEADER);
-    CHECK_INT(seen.list[1].slot, 0);
-    CHECK_INT(peek(dir, plk_bat_offset(0)), 0);
+    CHECK_INT(seen.list[0].kind, PLK_FOUND_FIRST_BLOCK_LATE);
+    CHECK_INT(seen.list[0].rank, PLK_FINDING_LOSSY);
+    CHECK_INT(peek(dir, 48), 64);
+    CHECK_INT(peek(dir, plk_bat_offset(0)), 1);
     check_is_clean(dir);
+    plk_dir_close(dir);
+}
+
+TEST(a_table_of_the_other_version_is_left_alone)
+{
+    PlkDir *dir = make(2);
+    PlkIo *io = open_io(dir, true);
+    Seen seen;
+
+    CHECK_INT(plk_io_write(io, "WithoutFreeSpace", 16, 0, PLK_POINT_META_INIT), 0);
+    plk_io_close(io);
+    CHECK_INT(run_check(dir, ALL, &seen).left, 1);
+    CHECK_INT(seen.list[0].kind, PLK_FOUND_VERSION);
+    CHECK_INT(peek(dir, plk_bat_offset(0)), 1);
     plk_dir_close(dir);
 }
 
