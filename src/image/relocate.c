@@ -100,8 +100,10 @@ int plk_image_relearn(PlkImage *img)
     uint64_t bytes;
     int r = plk_io_size(img->io, &bytes);
 
-    if (r < 0)
+    if (r < 0) { /* nothing is known: it stays marked in use, and whoever opens it next looks for himself */
+        atomic_store(&img->prepared, false);
         return r;
+    }
     assert(a->pending.n == 0 && a->sealed.n == 0);
     /* Until the scan has succeeded, the whole file counts as named: closing must not cut moved clusters off.
      */
