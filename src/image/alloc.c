@@ -186,14 +186,28 @@ int plk_allocator_scan(PlkImage *img)
     return r;
 }
 
+/* Free clusters at the end are tail too: their names were durably gone before they became free. */
+static void lower_next(PlkImage *img)
+{
+    PlkAllocator *a = &img->alloc;
+
+    while (a->n_free > 0 && a->next <= a->window && test_bit(a->free_bits, a->next - 1)) {
+        clear_bit(a->free_bits, --a->next);
+        a->n_free--;
+    }
+    assert(plk_allocator_holds(img));
+}
+
 int plk_allocator_cut_tail(PlkImage *img)
 {
     PlkAllocator *a = &img->alloc;
-    uint64_t have, want = a->next << img->cluster_shift;
+    uint64_t have, want;
     int r = plk_io_size(img->io, &have);
 
     if (r < 0)
         return r;
+    lower_next(img);
+    want = a->next << img->cluster_shift;
     if (have != want) {
         r = plk_io_truncate(img->io, want, PLK_POINT_TAIL_TRUNCATE);
         if (r < 0)
