@@ -66,6 +66,8 @@ static int begin_change(PlkDisk *disk, uint64_t off, uint64_t len)
         return -EROFS;
     if (out_of_range(disk, off, len))
         return -EINVAL;
+    if (atomic_load_explicit(&plk_disk_top(disk)->io->poisoned, memory_order_relaxed))
+        return -EIO; /* also what would only be noted in memory: no flush will ever write it */
     return plk_image_prepare_write(plk_disk_top(disk));
 }
 

@@ -90,8 +90,8 @@ int plk_disk_flush_locked(PlkDisk *disk)
     PlkMapPage *list;
     int r = 0;
 
-    if (!atomic_load(&top->prepared))
-        return 0; /* nothing was ever written */
+    if (!atomic_load(&top->prepared)) /* nothing was ever written */
+        return atomic_load(&top->io->poisoned) ? -EIO : 0;
     plk_image_seal_frees(top);
     list = steal_dirty(&disk->map);
     if (!list)
