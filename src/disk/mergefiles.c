@@ -69,8 +69,11 @@ static int fold_into_new(PlkStore *store, PlkImage **images, size_t n, const cha
                         "cannot create image '%s'", path);
     if (plk_image_close(target, r < 0 ? NULL : err) < 0)
         r = -1;
-    if (r == 0 && plk_dir_sync(store->dir) < 0)
-        r = plk_fail(err, PLK_ERROR_SYNC, "cannot sync the directory of '%s'", path);
+    if (r == 0) {
+        r = plk_dir_sync(store->dir);
+        if (r < 0)
+            r = plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot sync the directory of '%s'", path);
+    }
     if (r < 0 && linked == 0)
         plk_dir_unlink(store->dir, path);
     return r;

@@ -123,7 +123,10 @@ static int open_store(const char *where, PlkStore **ret, PlkError *err)
     if (r < 0)
         return plk_fail_io(err, r == -ENOENT || r == -ENOTDIR ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
                            "cannot open directory '%s'", where);
-    if (plk_dir_exists(dir, DESCRIPTOR_NAME) != 0)
+    r = plk_dir_exists(dir, DESCRIPTOR_NAME);
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot look for '%s/%s'", dir->path, DESCRIPTOR_NAME);
+    if (r > 0)
         return plk_fail(err, PLK_ERROR_EXISTS, "Can't create '%s/%s': File exists", dir->path,
                         DESCRIPTOR_NAME);
     if (plk_store_open_dir(dir, DESCRIPTOR_NAME, ret, err) < 0)
