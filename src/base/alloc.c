@@ -45,6 +45,11 @@ void *plk_realloc(void *p, size_t n, size_t size)
     return must_fail() ? NULL : reallocarray(p, n ? n : 1, size ? size : 1);
 }
 
+void *plk_aligned_alloc(size_t alignment, size_t size)
+{
+    return must_fail() ? NULL : aligned_alloc(alignment, size);
+}
+
 char *plk_strdup(const char *s)
 {
     return must_fail() ? NULL : strdup(s);

@@ -10,6 +10,7 @@
 void *plk_malloc(size_t size);
 void *plk_calloc(size_t n, size_t size);           /* NULL on overflow too */
 void *plk_realloc(void *p, size_t n, size_t size); /* n elements; p stays valid on failure */
+void *plk_aligned_alloc(size_t alignment, size_t size); /* size: a multiple of alignment */
 char *plk_strdup(const char *s);
 char *plk_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

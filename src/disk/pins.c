@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
+
 int plk_pins_init(PlkPins *pins)
 {
     pthread_rwlockattr_t attr;
 
-    pins->locks = aligned_alloc(_Alignof(PlkPin), PLK_PIN_LOCKS * sizeof(PlkPin));
+    pins->locks = plk_aligned_alloc(_Alignof(PlkPin), PLK_PIN_LOCKS * sizeof(PlkPin));
     if (!pins->locks)
         return -ENOMEM;
     pthread_rwlockattr_init(&attr);
