@@ -151,13 +151,14 @@ static int write_new_file(PlkDir *dir, const char *path, const char *text, size_
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     int r = plk_dir_open_file(dir, path, PLK_OPEN_CREATE | PLK_OPEN_EXCLUSIVE, mode, &io);
 
-    if (r < 0)
+    if (r == -EEXIST)
         return r;
-    r = plk_io_write(io, text, len, 0, PLK_POINT_FILE_WRITE);
+    if (r == 0)
+        r = plk_io_write(io, text, len, 0, PLK_POINT_FILE_WRITE);
     if (r == 0)
         r = plk_io_sync(io, PLK_POINT_FILE_SYNC);
     if (r < 0)
-        plk_dir_unlink(dir, path);
+        plk_dir_unlink(dir, path); /* even one that was made, but could not be opened for want of memory */
     return r;
 }
 
