@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libxml/parser.h>
+#include <libxml/parserInternals.h>
 #include <libxml/tree.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "base/cleanup.h"
 #include "format/descriptor.h"
 #include "format/header.h"
+#include "format/xml.h"
 
 #define TAGS_MAX 65536    /* opening and closing; 1024 snapshots need 16384 */
 #define ATTRIBUTES_MAX 64 /* of one element */
@@ -33,6 +35,7 @@ typedef struct Reader {
     PlkError *err;
     char problem[256]; /* the parser's first complaint */
     int line;
+    bool nomem; /* that was it */
 } Reader;
 
 PLK_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
@@ -85,6 +88,9 @@ static void stop(xmlParserCtxt *parser, int line, const char *problem)
 /* libxml2 goes on after an error to look for more; a megabyte of them would take a second. */
 static void on_problem(void *arg, xmlError *problem)
 {
+    Reader *r = ((xmlParserCtxt *)arg)->_private;
+
+    r->nomem |= problem->code == XML_ERR_NO_MEMORY;
     if (problem->level >= XML_ERR_ERROR)
         stop(arg, problem->line, problem->message ? problem->message : "malformed XML");
 }
@@ -105,30 +111,65 @@ static void forget_undeclared_encoding(xmlDoc *doc, const char *text, size_t len
     doc->encoding = NULL;
 }
 
+/*
+ * The parser reads the text itself. Given a buffer of libxml2's own, as xmlCtxtReadMemory() does, it makes that grow
+ * again and again, and when there is no memory for it, reads through NULL. `text` ends in a NUL. UTF-8 whatever it
+ * declares: other encodings could hide tags from look_hostile().
+ */
+static bool feed(xmlParserCtxt *parser, const char *text)
+{
+    bool marked = strncmp(text, "\xef\xbb\xbf", 3) == 0;
+    xmlParserInput *input = xmlNewStringInputStream(parser, (const xmlChar *)text + (marked ? 3 : 0));
+
+    if (!input || inputPush(parser, input) < 0) {
+        xmlFreeInputStream(input);
+        return false;
+    }
+    xmlCtxtUseOptions(parser, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
+    parser->encoding = xmlStrdup((const xmlChar *)"UTF-8");
+    return parser->encoding != NULL;
+}
+
+static xmlDoc *run_parser(xmlParserCtxt *parser)
+{
+    xmlDoc *doc;
+
+    xmlParseDocument(parser);
+    doc = PLK_TAKE(parser->myDoc);
+    if (parser->wellFormed)
+        return doc;
+    xmlFreeDoc(doc);
+    return NULL;
+}
+
 static xmlDoc *parse_xml(Reader *r, const char *text, size_t len)
 {
     plk_cleanup(xmlFreeParserCtxtp) xmlParserCtxt *parser = xmlNewParserCtxt();
+    PLK_FREE char *copy = plk_malloc(len + 1);
     xmlDoc *doc;
 
-    if (!parser) {
+    if (copy) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    if (!copy || !parser || !feed(parser, copy)) {
         plk_fail_nomem(r->err);
         return NULL;
     }
     parser->_private = r;
     parser->sax->serror = on_problem;
     parser->sax->internalSubset = on_doctype;
-    /* UTF-8 whatever the text declares: other encodings could hide tags from look_hostile(). */
-    doc = xmlCtxtReadMemory(parser, text, (int)len, NULL, "UTF-8", XML_PARSE_NONET);
+    doc = run_parser(parser);
     if (doc && !r->problem[0]) {
         forget_undeclared_encoding(doc, text, len);
         return doc;
     }
     if (doc)
         xmlFreeDoc(doc);
-    if (parser->errNo == XML_ERR_NO_MEMORY)
+    if (r->nomem || !r->problem[0]) /* what is not XML has a problem */
         plk_fail_nomem(r->err);
     else
-        refuse(r, "line %d: %s", r->line, r->problem[0] ? r->problem : "not XML");
+        refuse(r, "line %d: %s", r->line, r->problem);
     return NULL;
 }
 
@@ -455,24 +496,41 @@ static int read_tree(Reader *r, xmlDoc *doc, PlkDescriptor *desc)
     return check_unique(r, "shots", desc->shots, sizeof *desc->shots, desc->n_shots);
 }
 
+static int read_all(Reader *r, const char *text, size_t len, PlkDescriptor *ret)
+{
+    plk_cleanup(xmlFreeDocp) xmlDoc *doc = parse_xml(r, text, len);
+    PlkDescriptor desc = {0};
+
+    if (!doc)
+        return -1;
+    if (read_tree(r, doc, &desc) != 0) {
+        plk_descriptor_clear(&desc);
+        return -1;
+    }
+    desc.tree = PLK_TAKE(doc);
+    *ret = desc;
+    return 0;
+}
+
 int plk_descriptor_parse(const char *text, size_t len, const char *name, PlkDescriptor *ret, PlkError *err)
 {
     Reader r = {.name = name, .err = err};
     PlkDescriptor desc = {0};
-    plk_cleanup(xmlFreeDocp) xmlDoc *doc = NULL;
+    PlkXmlWatch watch;
+    int failed;
 
     if (len > PLK_DESC_TEXT_MAX)
         return refuse(&r, "%zu bytes, more than the %u a descriptor may have", len, PLK_DESC_TEXT_MAX);
     if (look_hostile(&r, text, len) != 0)
         return -1;
-    doc = parse_xml(&r, text, len);
-    if (!doc)
-        return -1;
-    if (read_tree(&r, doc, &desc) != 0) {
+    plk_xml_watch(&watch);
+    failed = read_all(&r, text, len, &desc);
+    if (!plk_xml_unwatch(&watch)) {
         plk_descriptor_clear(&desc);
-        return -1;
+        return plk_fail_nomem(err);
     }
-    desc.tree = PLK_TAKE(doc);
+    if (failed)
+        return -1;
     *ret = desc;
     return 0;
 }

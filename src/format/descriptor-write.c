@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "format/descriptor.h"
 #include "format/header.h"
+#include "format/xml.h"
 
 static const char skeleton[] = "<?xml version=\"1.0\"?>\n"
                                "<Parallels_disk_image>\n"
@@ -38,14 +39,15 @@ static const char *const image_order[] = {"GUID", "Type", "File", NULL};
 static const char *const snapshots_order[] = {"TopGUID", "Shot", NULL};
 static const char *const shot_order[] = {"GUID", "ParentGUID", "Temporary", NULL};
 
-/* One element being edited. nomem is sticky and shared: callers ask once, at the end. */
+/*
+ * One element being edited. nomem is the watch's: sticky and shared. What was made without memory may lack a name or
+ * its text, so no function below looks at a node once it is set.
+ */
 typedef struct Edit {
     xmlNode *node;
     const char *const *order; /* of its children */
     bool *nomem;
 } Edit;
-
-PLK_DEFINE_CLEANUP(xmlDoc, xmlFreeDoc)
 
 static xmlNode *child_named(const xmlNode *parent, const char *name)
 {
@@ -120,9 +122,12 @@ static void add_text_before(const Edit *at, xmlNode *node, const char *text)
 
 static xmlNode *insert(const Edit *at, const char *name)
 {
-    xmlNode *after = place_of(at, name), *first = at->node->children, *node;
+    xmlNode *after, *first = at->node->children, *node;
     PLK_FREE char *indent = NULL;
 
+    if (*at->nomem)
+        return NULL;
+    after = place_of(at, name);
     if (is_blank(first) && !first->next) { /* <Snapshots> </Snapshots> is as good as empty */
         xmlUnlinkNode(first);
         xmlFreeNode(first);
@@ -168,11 +173,11 @@ static void remove_node(xmlNode *node)
 
 static void set_text(const Edit *at, const char *name, const char *text)
 {
-    xmlNode *node = child_named(at->node, name);
+    xmlNode *node = *at->nomem ? NULL : child_named(at->node, name);
 
     if (!node)
         node = insert(at, name);
-    if (!node)
+    if (!node || *at->nomem)
         return;
     xmlNodeSetContent(node, NULL);
     xmlNodeAddContent(node, (const xmlChar *)text);
@@ -182,7 +187,7 @@ static void set_text(const Edit *at, const char *name, const char *text)
 /* The text of a child, to be freed; NULL = no such child. */
 static char *text_of(const Edit *at, const char *name)
 {
-    xmlNode *node = child_named(at->node, name);
+    xmlNode *node = *at->nomem ? NULL : child_named(at->node, name);
     xmlChar *content = node ? xmlNodeGetContent(node) : NULL;
     char *text = content ? plk_strdup((const char *)content) : NULL;
 
@@ -205,7 +210,7 @@ static void set_number(const Edit *at, const char *name, uint64_t value)
 
 static void drop(const Edit *at, const char *name)
 {
-    xmlNode *node = child_named(at->node, name);
+    xmlNode *node = *at->nomem ? NULL : child_named(at->node, name);
 
     if (node)
         remove_node(node);
@@ -242,6 +247,8 @@ static void edit_image(const Edit *at, const PlkDescImage *image)
 {
     PLK_FREE char *type = text_of(at, "Type");
 
+    if (*at->nomem)
+        return;
     set_string(at, "GUID", image->guid.text);
     if (!type || image->plain != (strcmp(type, "Plain") == 0))
         set_text(at, "Type", image->plain ? "Plain" : "Compressed");
@@ -250,8 +257,11 @@ static void edit_image(const Edit *at, const PlkDescImage *image)
 
 static void edit_shot(const Edit *at, const PlkDescShot *shot)
 {
-    bool temporary = child_named(at->node, "Temporary") != NULL;
+    bool temporary;
 
+    if (*at->nomem)
+        return;
+    temporary = child_named(at->node, "Temporary") != NULL;
     set_string(at, "GUID", shot->guid.text);
     set_string(at, "ParentGUID", shot->parent.text);
     if (temporary && !shot->temporary)
@@ -267,7 +277,7 @@ static size_t number_elements(const Edit *at, const char *name, xmlNode ***ret)
     xmlNode **nodes = plk_calloc(max + 1, sizeof *nodes);
 
     *at->nomem |= !nodes;
-    for (xmlNode *node = at->node->children; nodes && node; node = node->next)
+    for (xmlNode *node = at->node->children; !*at->nomem && node; node = node->next)
         if (node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0)
             nodes[++n] = node;
     *ret = nodes;
@@ -289,7 +299,7 @@ static void edit_images(const Edit *storage, const PlkDescriptor *desc)
         if (node)
             nodes[element] = NULL; /* it stays */
     }
-    for (size_t i = 1; nodes && i <= last; i++)
+    for (size_t i = 1; !*storage->nomem && i <= last; i++)
         if (nodes[i])
             remove_node(nodes[i]);
 }
@@ -309,7 +319,7 @@ static void edit_shots(const Edit *snapshots, const PlkDescriptor *desc)
         if (node)
             nodes[element] = NULL; /* it stays */
     }
-    for (size_t i = 1; nodes && i <= last; i++)
+    for (size_t i = 1; !*snapshots->nomem && i <= last; i++)
         if (nodes[i])
             remove_node(nodes[i]);
 }
@@ -363,22 +373,35 @@ static int check_files(const PlkDescriptor *desc, PlkError *err)
     return 0;
 }
 
+/* NULL = want of memory; a text that lacks something never leaves here. */
+static xmlChar *print_xml(const PlkDescriptor *desc, int *ret_len)
+{
+    xmlChar *xml = NULL;
+    PlkXmlWatch watch;
+    xmlDoc *doc;
+
+    plk_xml_watch(&watch);
+    doc = copy_tree(desc);
+    if (doc && !watch.nomem)
+        edit_tree(doc, desc, &watch.nomem);
+    if (doc && !watch.nomem)
+        xmlDocDumpMemory(doc, &xml, ret_len);
+    xmlFreeDoc(doc);
+    if (plk_xml_unwatch(&watch))
+        return xml;
+    xmlFree(xml);
+    return NULL;
+}
+
 int plk_descriptor_print(const PlkDescriptor *desc, char **ret, size_t *ret_len, PlkError *err)
 {
-    plk_cleanup(xmlFreeDocp) xmlDoc *doc = NULL;
-    xmlChar *xml = NULL;
-    bool nomem;
+    xmlChar *xml;
     char *text;
     int len = 0;
 
     if (check_files(desc, err) != 0)
         return -1;
-    doc = copy_tree(desc);
-    nomem = !doc;
-    if (doc)
-        edit_tree(doc, desc, &nomem);
-    if (!nomem)
-        xmlDocDumpMemory(doc, &xml, &len);
+    xml = print_xml(desc, &len);
     text = xml ? plk_malloc((size_t)len + 1) : NULL;
     if (text)
         memcpy(text, xml, (size_t)len + 1);

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "format/header.h"
+#include "format/xml.h"
 
 #define CHAIN_MAX 128
 
@@ -72,6 +73,7 @@ void plk_descriptor_clear(PlkDescriptor *desc)
 
 static bool copy_contents(const PlkDescriptor *from, PlkDescriptor *to)
 {
+    PlkXmlWatch watch;
     to->images = plk_calloc(from->n_images, sizeof *to->images);
     to->shots = plk_calloc(from->n_shots, sizeof *to->shots);
     if (!to->images || !to->shots)
@@ -86,9 +88,11 @@ static bool copy_contents(const PlkDescriptor *from, PlkDescriptor *to)
     }
     for (; to->n_shots < from->n_shots; to->n_shots++)
         to->shots[to->n_shots] = from->shots[to->n_shots];
-    if (from->tree)
-        to->tree = xmlCopyDoc(from->tree, 1);
-    return to->tree || !from->tree;
+    if (!from->tree)
+        return true;
+    plk_xml_watch(&watch);
+    to->tree = xmlCopyDoc(from->tree, 1);
+    return plk_xml_unwatch(&watch) && to->tree;
 }
 
 int plk_descriptor_copy(const PlkDescriptor *desc, PlkDescriptor *ret, PlkError *err)
