@@ -244,7 +244,7 @@ void plk_disk_explain(PlkDisk *disk, int neg_errno, PlkError *err)
     } else if (neg_errno == -EUCLEAN && explain_bats(disk, err)) {
         return;
     } else if (neg_errno == -EUCLEAN) {
-        plk_fail(err, PLK_ERROR_FORMAT, "disk '%s': a block allocation table entry is damaged; run 'ploop check'",
+        plk_fail(err, PLK_ERROR_FORMAT, "disk '%s': a block allocation table entry is damaged; run 'ploop check -F'",
                  top->io->name);
     } else if (neg_errno == -EIO && atomic_load(&top->io->poisoned)) {
         plk_fail_errno(err, PLK_ERROR_SYNC, EIO, "disk '%s': a sync failed; nothing more is written until it is opened again",

@@ -135,7 +135,7 @@ static int scan_page(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PAGE
             what = "names a cluster that another entry names too";
         if (what) {
             plk_corrupt(&img->damage, img->io->name, at,
-                        "the BAT entry %s; run 'ploop check' on the image before writing to it", what);
+                        "the BAT entry %s; run 'ploop check -F' on the image before writing to it", what);
             return -EUCLEAN;
         }
         if (c < s->window)

@@ -128,7 +128,7 @@ static int explain_page(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_P
             continue;
         plk_corrupt(e->err, e->img->io->name, at,
                     "the BAT entry of cluster %llu points into the header or between clusters; "
-                    "run 'ploop check'",
+                    "run 'ploop check -F'",
                     (unsigned long long)((at - PLK_HEADER_BYTES) / 4));
         return 1;
     }
