@@ -1,112 +1,88 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The reading half of the recorder. A crash walks along the log; behind it everything is either durable,
- * and applied, or pending, and up to the chooser.
+ * A crash walks along the log; behind it everything is either durable, and applied here, or pending, and up to
+ * crash-state.c.
  */
+#include "io/crash.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/math.h"
-#include "io/record-log.h"
 
-/* Positions in the log. */
-typedef struct Pending {
-    size_t *items;
-    size_t n, room;
-} Pending;
-
-typedef struct Content {
-    uint8_t *bytes; /* zeros behind what was written, up to room */
-    size_t room;
-    uint64_t size; /* what lies beyond does not show */
-} Content;
-
-typedef struct CrashFile {
-    Content durable;
-    Pending pending;
-} CrashFile;
-
-typedef struct Name {
-    const char *path;
-    unsigned file;
-} Name;
-
-typedef struct Names {
-    Name *items;
-    size_t n, room;
-} Names;
-
-struct PlkCrash {
-    const PlkRecord *record;
-    size_t position;
-    CrashFile *files;
-    unsigned n_files;
-    Names durable;
-    Pending pending; /* changes of names */
-};
-
-static int push(Pending *p, size_t position)
+void *plk_grown(void *items, size_t *room, size_t n, size_t size)
 {
-    if (p->n == p->room) {
-        size_t room = p->room ? p->room * 2 : 16;
-        size_t *grown = plk_realloc(p->items, room, sizeof *grown);
+    size_t wanted = *room ? *room : 16;
+    void *grown;
 
-        if (!grown)
-            return -ENOMEM;
-        p->items = grown;
-        p->room = room;
-    }
+    if (n <= *room)
+        return items;
+    while (wanted < n)
+        wanted *= 2;
+    grown = plk_realloc(items, wanted, size);
+    if (grown)
+        *room = wanted;
+    return grown;
+}
+
+static int push(PlkPending *p, size_t position)
+{
+    size_t *items = plk_grown(p->items, &p->room, p->n + 1, sizeof *items);
+
+    if (!items)
+        return -ENOMEM;
+    p->items = items;
     p->items[p->n++] = position;
     return 0;
 }
 
-/* ---- content ---- */
+/* ---- contents ---- */
 
-static int content_reserve(Content *c, size_t end)
+int plk_printed_set(PlkPrinted *p, uint64_t sector, PlkSectorData *s)
 {
-    uint8_t *grown;
+    PlkSectorData *old = plk_content_get(&p->content, sector);
+    uint64_t print;
+    int r;
 
-    if (end <= c->room)
+    if (old == s)
         return 0;
-    grown = plk_realloc(c->bytes, end, 1);
-    if (!grown)
-        return -ENOMEM;
-    memset(grown + c->room, 0, end - c->room);
-    c->bytes = grown;
-    c->room = end;
-    return 0;
-}
-
-static int content_write(Content *c, uint64_t off, const uint8_t *bytes, size_t len)
-{
-    int r = content_reserve(c, (size_t)off + len);
-
+    print = plk_sector_print(old, sector) ^ plk_sector_print(s, sector);
+    r = plk_content_set(&p->content, sector, s);
     if (r == 0)
-        memcpy(c->bytes + off, bytes, len);
+        p->print ^= print;
     return r;
 }
 
-static void content_resize(Content *c, uint64_t size)
+int plk_printed_cut(PlkPrinted *p, uint64_t bytes)
 {
-    if (size < c->size && size < c->room)
-        memset(c->bytes + size, 0, c->room - (size_t)size);
-    c->size = size;
+    uint64_t sector = bytes / PLK_SECTOR, before = plk_content_print(&p->content, sector);
+    int r = plk_content_punch(&p->content, bytes, UINT64_MAX);
+
+    p->print ^= before ^ plk_content_print(&p->content, sector);
+    return r;
 }
 
-static int content_apply(Content *c, const PlkChange *change)
+/* A write, or a change of length, is durable. */
+static int apply(PlkCrashFile *file, const PlkChange *c)
 {
-    if (change->kind == PLK_CHANGE_WRITE)
-        return content_write(c, change->offset, change->bytes, change->len);
-    content_resize(c, change->size);
-    return 0;
+    int r = 0;
+
+    if (c->kind == PLK_CHANGE_WRITE) {
+        for (size_t i = 0; r == 0 && i < c->n; i++)
+            r = plk_printed_set(&file->durable, c->sector + i, plk_change_sector(c, i));
+        return r;
+    }
+    if (c->size < file->size)
+        r = plk_printed_cut(&file->durable, c->size);
+    file->size = c->size;
+    return r;
 }
 
 /* ---- names ---- */
 
-static Name *find_name(const Names *names, const char *path)
+static PlkName *find_name(const PlkNames *names, const char *path)
 {
     for (size_t i = 0; i < names->n; i++)
         if (strcmp(names->items[i].path, path) == 0)
@@ -114,36 +90,55 @@ static Name *find_name(const Names *names, const char *path)
     return NULL;
 }
 
-static int set_name(Names *names, const char *path, unsigned file)
+static uint64_t print_path(const char *path)
 {
-    Name *name = find_name(names, path);
+    uint64_t h = 0xcbf29ce484222325ull;
 
-    if (!name && names->n == names->room) {
-        size_t room = names->room ? names->room * 2 : 8;
-        Name *grown = plk_realloc(names->items, room, sizeof *grown);
+    for (; *path; path++)
+        h = (h ^ (unsigned char)*path) * 0x100000001b3ull;
+    return h;
+}
 
-        if (!grown)
+static int set_name(PlkNames *names, const char *path, unsigned file)
+{
+    PlkName *name = find_name(names, path);
+
+    if (!name) {
+        PlkName *items = plk_grown(names->items, &names->room, names->n + 1, sizeof *items);
+
+        if (!items)
             return -ENOMEM;
-        names->items = grown;
-        names->room = room;
+        names->items = items;
+        name = &items[names->n++];
     }
-    if (!name)
-        name = &names->items[names->n++];
-    *name = (Name){path, file};
+    *name = (PlkName){path, print_path(path), file};
     return 0;
 }
 
-static void drop_name(Names *names, const char *path)
+static void drop_name(PlkNames *names, const char *path)
 {
-    Name *name = find_name(names, path);
+    PlkName *name = find_name(names, path);
 
     if (name)
         *name = names->items[--names->n];
 }
 
-static int names_apply(Names *names, const PlkChange *change)
+int plk_names_copy(const PlkNames *from, PlkNames *to)
 {
-    const Name *from = find_name(names, change->path);
+    PlkName *items = plk_grown(to->items, &to->room, from->n, sizeof *items);
+
+    if (!items && from->n > 0)
+        return -ENOMEM;
+    to->items = items;
+    to->n = from->n;
+    if (from->n > 0)
+        memcpy(items, from->items, from->n * sizeof *items);
+    return 0;
+}
+
+int plk_names_apply(PlkNames *names, const PlkChange *change)
+{
+    const PlkName *from = find_name(names, change->path);
     unsigned file = from ? from->file : 0;
 
     if (change->kind == PLK_CHANGE_LINK)
@@ -154,12 +149,12 @@ static int names_apply(Names *names, const PlkChange *change)
 
 /* ---- walking along the log ---- */
 
-static int make_durable(PlkCrash *crash, CrashFile *file)
+static int make_durable(PlkCrash *crash, PlkCrashFile *file)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < file->pending.n; i++)
-        r = content_apply(&file->durable, &crash->record->log[file->pending.items[i]]);
+        r = apply(file, &crash->record->log[file->pending.items[i]]);
     file->pending.n = 0;
     return r;
 }
@@ -169,7 +164,7 @@ static int make_names_durable(PlkCrash *crash)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < crash->pending.n; i++)
-        r = names_apply(&crash->durable, &crash->record->log[crash->pending.items[i]]);
+        r = plk_names_apply(&crash->durable, &crash->record->log[crash->pending.items[i]]);
     crash->pending.n = 0;
     return r;
 }
@@ -191,27 +186,40 @@ static int advance_one(PlkCrash *crash, size_t position)
     }
 }
 
+static int add_base(PlkCrashFile *file, const PlkRecordFile *base)
+{
+    file->size = base->size;
+    file->durable.print = plk_content_print(&base->content, 0);
+    return plk_content_share(&base->content, &file->durable.content);
+}
+
 static int add_files(PlkCrash *crash)
 {
-    unsigned n = crash->record->n_files;
-    CrashFile *grown;
+    const PlkRecord *record = crash->record;
+    PlkCrashFile *files;
+    int r = 0;
 
-    if (n <= crash->n_files)
+    if (record->n_files <= crash->n_files)
         return 0;
-    grown = plk_realloc(crash->files, n, sizeof *grown);
-    if (!grown)
+    files = plk_realloc(crash->files, record->n_files, sizeof *files);
+    if (!files)
         return -ENOMEM;
-    memset(grown + crash->n_files, 0, (n - crash->n_files) * sizeof *grown);
-    crash->files = grown;
-    crash->n_files = n;
-    return 0;
+    memset(files + crash->n_files, 0, (record->n_files - crash->n_files) * sizeof *files);
+    crash->files = files;
+    for (unsigned i = crash->n_files; r == 0 && i < record->n_base; i++)
+        r = add_base(&files[i], &record->base[i]);
+    crash->n_files = record->n_files;
+    return r;
 }
 
 int plk_crash_advance(PlkCrash *crash, size_t position)
 {
-    int r = add_files(crash);
+    int r;
 
     assert(position <= crash->record->n);
+    if (position > crash->position)
+        plk_crash_drop_plan(crash);
+    r = add_files(crash);
     while (r == 0 && crash->position < position)
         r = advance_one(crash, crash->position++);
     return r;
@@ -220,147 +228,46 @@ int plk_crash_advance(PlkCrash *crash, size_t position)
 int plk_crash_new(const PlkRecord *record, PlkCrash **ret)
 {
     PlkCrash *crash = plk_calloc(1, sizeof *crash);
+    int r = 0;
 
     if (!crash)
         return -ENOMEM;
     crash->record = record;
-    *ret = crash;
-    return 0;
+    for (size_t i = 0; r == 0 && i < record->n_names; i++)
+        r = set_name(&crash->durable, record->names[i].path, record->names[i].file);
+    if (r == 0)
+        r = add_files(crash);
+    if (r < 0)
+        plk_crash_free(crash);
+    else
+        *ret = crash;
+    return r;
+}
+
+static void file_clear(PlkCrashFile *file)
+{
+    plk_content_clear(&file->durable.content);
+    plk_content_clear(&file->state.content);
+    free(file->pending.items);
+    free(file->lengths);
 }
 
 void plk_crash_free(PlkCrash *crash)
 {
     if (!crash)
         return;
-    for (unsigned i = 0; i < crash->n_files; i++) {
-        free(crash->files[i].durable.bytes);
-        free(crash->files[i].pending.items);
-    }
+    plk_crash_drop_plan(crash);
+    for (unsigned i = 0; i < crash->n_files; i++)
+        file_clear(&crash->files[i]);
     free(crash->files);
     free(crash->durable.items);
     free(crash->pending.items);
+    free(crash->pieces);
+    free(crash->slots);
+    free(crash->sites);
+    free(crash->chains);
+    free(crash->live);
+    free(crash->table);
+    free(crash->names.items);
     free(crash);
-}
-
-/* ---- one state ---- */
-
-typedef struct Choice {
-    unsigned sector;
-    PlkChooseFn *choose;
-    void *arg;
-} Choice;
-
-/* A number of things out of `n`, in order. */
-static size_t choose_prefix(const Choice *o, size_t n)
-{
-    return n ? o->choose(o->arg, (unsigned)n + 1) : 0;
-}
-
-/* Nothing of it, all of it, or some sectors. */
-static int keep_write(Content *content, const PlkChange *c, const Choice *o)
-{
-    unsigned how = o->choose(o->arg, c->len > o->sector ? 3 : 2);
-    int r = 0;
-
-    if (how < 2)
-        return how ? content_apply(content, c) : 0;
-    for (size_t at = 0; r == 0 && at < c->len; at += o->sector)
-        if (o->choose(o->arg, 2))
-            r = content_write(content, c->offset + at, c->bytes + at, o->sector);
-    return r;
-}
-
-static int keep_some(PlkCrash *crash, const CrashFile *file, const Choice *o, Content *ret)
-{
-    const PlkChange *log = crash->record->log;
-    size_t n_sizes = 0, sizes;
-    int r = content_reserve(ret, file->durable.room);
-
-    if (r == 0 && file->durable.room)
-        memcpy(ret->bytes, file->durable.bytes, file->durable.room);
-    ret->size = file->durable.size;
-    for (size_t i = 0; i < file->pending.n; i++)
-        n_sizes += log[file->pending.items[i]].kind == PLK_CHANGE_SIZE;
-    sizes = choose_prefix(o, n_sizes);
-    for (size_t i = 0; r == 0 && i < file->pending.n; i++) {
-        const PlkChange *c = &log[file->pending.items[i]];
-
-        if (c->kind == PLK_CHANGE_WRITE)
-            r = keep_write(ret, c, o);
-        else if (sizes > 0 && sizes--)
-            r = content_apply(ret, c);
-    }
-    return r;
-}
-
-/* Blocks of zeros stay holes. */
-static int fill_file(PlkIo *io, const Content *content)
-{
-    size_t end = (size_t)PLK_MIN(content->room, content->size);
-    int r = 0;
-
-    for (size_t at = 0; r == 0 && at < end; at += PLK_RECORD_BLOCK) {
-        size_t len = PLK_MIN(PLK_RECORD_BLOCK, end - at);
-
-        if (!plk_is_zero(content->bytes + at, len))
-            r = plk_io_write(io, content->bytes + at, len, at, PLK_POINT_NONE);
-    }
-    return r < 0 ? r : plk_io_truncate(io, content->size, PLK_POINT_NONE);
-}
-
-static int make_file(PlkCrash *crash, const Names *names, size_t first, const Choice *o, PlkDir *dir)
-{
-    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
-    unsigned file = names->items[first].file;
-    Content content = {0};
-    int r = keep_some(crash, &crash->files[file], o, &content);
-
-    if (r == 0)
-        r = plk_dir_open_file(dir, names->items[first].path, PLK_OPEN_CREATE, 0600, &io);
-    if (r == 0)
-        r = fill_file(io, &content);
-    for (size_t i = first + 1; r == 0 && i < names->n; i++)
-        if (names->items[i].file == file)
-            r = plk_dir_link(dir, io, names->items[i].path);
-    free(content.bytes);
-    return r;
-}
-
-static bool is_first_name(const Names *names, size_t at)
-{
-    for (size_t i = 0; i < at; i++)
-        if (names->items[i].file == names->items[at].file)
-            return false;
-    return true;
-}
-
-static int make_files(PlkCrash *crash, const Choice *o, PlkDir *dir)
-{
-    size_t kept = choose_prefix(o, crash->pending.n);
-    Names names = {0};
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < crash->durable.n; i++)
-        r = set_name(&names, crash->durable.items[i].path, crash->durable.items[i].file);
-    for (size_t i = 0; r == 0 && i < kept; i++)
-        r = names_apply(&names, &crash->record->log[crash->pending.items[i]]);
-    for (size_t i = 0; r == 0 && i < names.n; i++)
-        if (is_first_name(&names, i))
-            r = make_file(crash, &names, i, o, dir);
-    free(names.items);
-    return r;
-}
-
-int plk_crash_materialise(PlkCrash *crash, unsigned sector, PlkChooseFn *choose, void *arg, PlkDir **ret)
-{
-    Choice o = {.sector = sector, .choose = choose, .arg = arg};
-    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
-    int r = plk_dir_open_memory(crash->record->memory->path, &dir);
-
-    assert(sector == 512 || sector == PLK_RECORD_BLOCK);
-    if (r == 0)
-        r = make_files(crash, &o, dir);
-    if (r == 0)
-        *ret = PLK_TAKE(dir);
-    return r;
 }

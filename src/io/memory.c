@@ -109,7 +109,7 @@ int plk_memory_put(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = plk_content_set(&node->content, sector + i, sectors[i]);
+        r = plk_content_set(&node->content, sector + i, sectors ? sectors[i] : NULL);
     if (r == 0)
         node->size = PLK_MAX(node->size, (sector + n) * PLK_SECTOR);
     return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The writing half of the recorder: every change is made in memory first, then logged as what it left
- * there, so that a logged block is whole whatever the call changed of it.
+ * The writing half of the recorder: every change is made in memory first, then logged as what it left there, so
+ * that a logged sector is whole whatever the call changed of it. The log shares these sectors with the file.
  */
 #include "io/record.h"
 
@@ -11,7 +11,6 @@
 
 #include "base/alloc.h"
 #include "base/math.h"
-#include "io/memory.h"
 #include "io/path.h"
 #include "io/record-log.h"
 
@@ -39,11 +38,18 @@ static inline PlkIo *next_of(PlkIo *io)
     return record_of(io)->next;
 }
 
+static inline PlkMemoryNode *node_of(PlkIo *io)
+{
+    return plk_memory_node(next_of(io));
+}
+
 /* ---- the log ---- */
 
 static void change_clear(PlkChange *c)
 {
-    free(c->bytes);
+    for (size_t i = 0; c->sectors && i < c->n; i++)
+        plk_sector_unref(c->sectors[i]);
+    free(c->sectors);
     free(c->path);
     free(c->to);
 }
@@ -87,23 +93,38 @@ static int append(PlkRecord *record, PlkChange *c, PlkPoint point)
     return 0;
 }
 
-/* The blocks that hold [off, off + len), as they are now. */
-static int log_blocks(RecordIo *rio, uint64_t off, uint64_t len, PlkPoint point)
+/* Sectors as they are in a file: room for them, then what they hold. Zeros are holes to the log. */
+static int take_sectors(PlkChange *c, PlkMemoryNode *node, uint64_t first)
 {
-    uint64_t start = plk_round_down(off, PLK_RECORD_BLOCK);
-    PlkChange c = {.kind = PLK_CHANGE_WRITE, .file = rio->file, .offset = start,
-                   .len = (size_t)(plk_round_up(off + len, PLK_RECORD_BLOCK) - start)};
-    int r;
+    bool any = false;
 
-    c.bytes = plk_malloc(c.len);
-    if (!c.bytes)
+    c->sectors = plk_malloc(c->n * sizeof(PlkSectorData *));
+    if (!c->sectors)
         return -ENOMEM;
-    r = plk_io_read(rio->next, c.bytes, c.len, start, point);
-    if (r < 0) {
-        change_clear(&c);
-        return r;
+    plk_memory_get(node, first, c->n, c->sectors);
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->sectors[i] && plk_sector_print(c->sectors[i], 0) == 0) {
+            plk_sector_unref(c->sectors[i]);
+            c->sectors[i] = NULL;
+        }
+        any = any || c->sectors[i];
     }
-    return append(rio->record, &c, point);
+    if (!any) {
+        free(c->sectors);
+        c->sectors = NULL;
+    }
+    return 0;
+}
+
+/* The sectors that hold [off, off + len), as they are now. */
+static int log_sectors(RecordIo *rio, uint64_t off, uint64_t len, PlkPoint point)
+{
+    uint64_t first = off / PLK_SECTOR;
+    PlkChange c = {.kind = PLK_CHANGE_WRITE, .file = rio->file, .sector = first,
+                   .n = (size_t)(plk_div_up(off + len, PLK_SECTOR) - first)};
+    int r = take_sectors(&c, node_of(&rio->io), first);
+
+    return r < 0 ? r : append(rio->record, &c, point);
 }
 
 static int log_size(RecordIo *rio, uint64_t before, PlkPoint point)
@@ -144,7 +165,7 @@ static ssize_t record_write(PlkIo *io, const void *buf, size_t len, uint64_t off
     if (r == 0)
         r = plk_io_write(rio->next, buf, len, off, point);
     if (r == 0)
-        r = log_blocks(rio, off, len, point);
+        r = log_sectors(rio, off, len, point);
     if (r == 0)
         r = log_size(rio, before, point);
     return r < 0 ? r : (ssize_t)len;
@@ -174,11 +195,17 @@ static int record_truncate(PlkIo *io, uint64_t size, PlkPoint point)
     return r < 0 ? r : log_size(rio, before, point);
 }
 
+/* Beyond the end there is nothing to tear. */
 static int record_punch(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
 {
-    int r = plk_io_punch(next_of(io), off, len, point);
+    uint64_t size;
+    int r = plk_io_size(next_of(io), &size);
 
-    return r < 0 ? r : log_blocks(record_of(io), off, len, point);
+    if (r == 0)
+        r = plk_io_punch(next_of(io), off, len, point);
+    if (r < 0 || off >= size)
+        return r;
+    return log_sectors(record_of(io), off, PLK_MIN(len, size - off), point);
 }
 
 static int record_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point)
@@ -189,6 +216,33 @@ static int record_allocate(PlkIo *io, uint64_t off, uint64_t len, PlkPoint point
 
     if (r == 0)
         r = plk_io_allocate(rio->next, off, len, point);
+    return r < 0 ? r : log_size(rio, before, point);
+}
+
+/* What the source holds now; whatever happens to it later. */
+static int record_clone_range(PlkIo *dst, uint64_t dst_off, PlkIo *src, uint64_t src_off, uint64_t len,
+                              PlkPoint point)
+{
+    RecordIo *rio = record_of(dst);
+    PlkChange c = {.kind = PLK_CHANGE_WRITE, .file = rio->file, .sector = dst_off / PLK_SECTOR,
+                   .n = (size_t)(len / PLK_SECTOR)};
+    uint64_t before;
+    int r;
+
+    if (src->ops != &record_ops || rio->record->refuses_clones)
+        return -EXDEV;
+    if ((dst_off | src_off | len) % PLK_SECTOR != 0)
+        return -EINVAL;
+    r = plk_io_size(rio->next, &before);
+    if (r == 0)
+        r = take_sectors(&c, node_of(src), src_off / PLK_SECTOR);
+    if (r == 0)
+        r = plk_memory_put(node_of(dst), c.sector, c.n, c.sectors);
+    if (r < 0) {
+        change_clear(&c);
+        return r;
+    }
+    r = append(rio->record, &c, point);
     return r < 0 ? r : log_size(rio, before, point);
 }
 
@@ -223,6 +277,7 @@ static const PlkIoOps record_ops = {
     .truncate = record_truncate,
     .punch = record_punch,
     .allocate = record_allocate,
+    .clone_range = record_clone_range,
     .next_data = record_next_data,
     .lock = record_lock,
     .lock_test = record_lock_test,
@@ -397,16 +452,83 @@ int plk_record_open(PlkRecord *record, PlkDir **ret)
 
 /* ---- the record ---- */
 
-int plk_record_new(const char *path, PlkRecord **ret)
+static int record_over(PlkDir *memory, PlkRecord **ret)
 {
     PlkRecord *record = plk_calloc(1, sizeof *record);
-    int r = record ? plk_dir_open_memory(path, &record->memory) : -ENOMEM;
 
+    if (!record)
+        return -ENOMEM;
+    pthread_mutex_init(&record->mutex, NULL);
+    record->memory = memory;
+    *ret = record;
+    return 0;
+}
+
+int plk_record_new(const char *path, PlkRecord **ret)
+{
+    plk_cleanup(plk_dir_closep) PlkDir *memory = NULL;
+    int r = plk_dir_open_memory(path, &memory);
+
+    if (r == 0)
+        r = record_over(memory, ret);
+    if (r == 0)
+        PLK_TAKE(memory);
+    return r;
+}
+
+/* ---- a record that begins with something ---- */
+
+static int forget_tag(void *arg, const char *path, PlkMemoryNode *node)
+{
+    *plk_memory_tag(node) = 0;
+    return 0;
+}
+
+static int add_base_file(PlkRecord *record, PlkMemoryNode *node)
+{
+    PlkRecordFile *base = plk_realloc(record->base, record->n_base + 1, sizeof *base);
+    int r;
+
+    if (!base)
+        return -ENOMEM;
+    record->base = base;
+    r = plk_memory_share(node, &base[record->n_base].content, &base[record->n_base].size);
+    if (r == 0)
+        *plk_memory_tag(node) = record->n_files = ++record->n_base;
+    return r;
+}
+
+static int add_base_name(void *arg, const char *path, PlkMemoryNode *node)
+{
+    PlkRecord *record = arg;
+    PlkRecordName *names = plk_realloc(record->names, record->n_names + 1, sizeof *names);
+    int r = 0;
+
+    if (!names)
+        return -ENOMEM;
+    record->names = names;
+    if (*plk_memory_tag(node) == 0)
+        r = add_base_file(record, node);
+    if (r < 0)
+        return r;
+    names[record->n_names] = (PlkRecordName){plk_strdup(path), *plk_memory_tag(node) - 1};
+    return names[record->n_names++].path ? 0 : -ENOMEM;
+}
+
+int plk_record_new_over(PlkDir *state, PlkRecord **ret)
+{
+    PlkRecord *record;
+    int r = record_over(state, &record);
+
+    if (r < 0)
+        return r;
+    plk_memdir_each(state, forget_tag, NULL);
+    r = plk_memdir_each(state, add_base_name, record);
     if (r < 0) {
-        free(record);
+        record->memory = NULL; /* stays the caller's */
+        plk_record_free(record);
         return r;
     }
-    pthread_mutex_init(&record->mutex, NULL);
     *ret = record;
     return 0;
 }
@@ -417,7 +539,13 @@ void plk_record_free(PlkRecord *record)
         return;
     for (size_t i = 0; i < record->n; i++)
         change_clear(&record->log[i]);
+    for (unsigned i = 0; i < record->n_base; i++)
+        plk_content_clear(&record->base[i].content);
+    for (size_t i = 0; i < record->n_names; i++)
+        free(record->names[i].path);
     free(record->log);
+    free(record->base);
+    free(record->names);
     plk_dir_close(record->memory);
     pthread_mutex_destroy(&record->mutex);
     free(record);
@@ -426,6 +554,11 @@ void plk_record_free(PlkRecord *record)
 void plk_record_set_bug(PlkRecord *record, PlkRecordBug bug)
 {
     record->bug = bug;
+}
+
+void plk_record_refuse_clones(PlkRecord *record)
+{
+    record->refuses_clones = true;
 }
 
 size_t plk_record_length(PlkRecord *record)
