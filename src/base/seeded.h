@@ -24,6 +24,8 @@ typedef enum PlkSeed {
     PLK_SEED_ACK_EARLY,     /* a flush returns before its last sync */
     PLK_SEED_MARK_LATE,     /* the in-use mark is not synced before the first change */
     PLK_SEED_COPY_UNSYNCED, /* a merge names what it copied without a sync between */
+    PLK_SEED_NAME_UNSYNCED, /* a new image gets its name before its data is synced */
+    PLK_SEED_FORGET_EARLY,  /* the list of files that are to go is taken off before they are durably gone */
     PLK_SEED_MAX
 } PlkSeed;
 

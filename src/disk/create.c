@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/seeded.h"
 #include "disk/operation.h"
 
 #define IMAGE_MODE 0600
@@ -142,7 +143,7 @@ static int fill_disk(Creation *c, PlkCreateFill *fill, void *arg, const PlkProgr
 /* What gets a name is whole: a crash before the descriptor leaves an image that one can be restored for. */
 static int complete_image(Creation *c, PlkError *err)
 {
-    int r = c->disk ? plk_image_publish(plk_disk_top(c->disk)) : 0;
+    int r = c->disk && !PLK_SEEDED(NAME_UNSYNCED) ? plk_image_publish(plk_disk_top(c->disk)) : 0;
 
     return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s/%s'", c->store->dir->path, c->base) : 0;
 }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/seeded.h"
 #include "disk/intent.h"
 #include "disk/operation.h"
 
@@ -77,6 +78,8 @@ static int delete_leaf(PlkStore *store, const PlkDescShot *shot, PlkError *err)
     plk_descriptor_remove(&future, &shot->guid);
     if (active && promote(store, &parent, &future, err) < 0)
         return -1;
+    if (PLK_SEEDED(UNLINK_FIRST))
+        plk_dir_unlink(store->dir, file);
     if (plk_intent_declare(store, &future, NULL, &file, 1, err) < 0 ||
         plk_store_commit(store, &future, err) < 0)
         return -1;

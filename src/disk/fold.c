@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/seeded.h"
 #include "image/relocate.h"
 
 #define RUN_MAX (64u << 20)
@@ -136,7 +137,7 @@ static int flush_batch(Fold *f)
 {
     int r = flush_run(f);
 
-    if (r == 0)
+    if (r == 0 && !PLK_SEEDED(COPY_UNSYNCED))
         r = plk_io_sync(f->target->io, PLK_POINT_DATA_SYNC);
     for (size_t i = 0; r == 0 && i < f->n_batch; i++) {
         assert(plk_image_may_name(f->target, f->batch[i]));

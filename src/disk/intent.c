@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/seeded.h"
 #include "base/debug.h"
 #include "disk/note.h"
 #include "disk/operation.h"
@@ -95,7 +96,8 @@ int plk_intent_declare(PlkStore *store, PlkDescriptor *future, const char *creat
  */
 static void clear(PlkStore *store)
 {
-    if (plk_dir_sync(store->dir) < 0 || plk_note_write_behind(store, "", false) < 0)
+    if ((!PLK_SEEDED(FORGET_EARLY) && plk_dir_sync(store->dir) < 0) ||
+        plk_note_write_behind(store, "", false) < 0)
         return;
     if (store->loaded)
         plk_note_write(store);

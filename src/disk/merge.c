@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/seeded.h"
 #include "base/debug.h"
 #include "disk/fold.h"
 #include "disk/intent.h"
@@ -235,6 +236,8 @@ static int run(Merge *m, const PlkProgress *progress, PlkError *err)
         plk_dir_unlink(store->dir, m->new_file);
         return plk_fail(err, PLK_ERROR_SYNC, "cannot sync directory '%s'", store->dir->path);
     }
+    if (PLK_SEEDED(UNLINK_FIRST))
+        plk_dir_unlink(store->dir, m->doomed[0]);
     if (plk_store_commit(store, &m->future, err) < 0) {
         if (m->new_file && !store->committed)
             plk_dir_unlink(store->dir, m->new_file);

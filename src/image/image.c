@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/debug.h"
 #include "base/math.h"
+#include "base/seeded.h"
 #include "format/extension.h"
 #include "image/alloc.h"
 
@@ -212,7 +213,7 @@ static int mark_in_use(PlkImage *img)
 
     img->header.flags &= ~PLK_FLAG_EMPTY;
     r = plk_image_write_header(img, PLK_IN_USE_OPEN, PLK_POINT_META_IN_USE);
-    if (r < 0)
+    if (r < 0 || PLK_SEEDED(MARK_LATE))
         return r;
     return plk_image_sync(img, PLK_POINT_META_SYNC);
 }
@@ -233,7 +234,7 @@ static int prepare_locked(PlkImage *img)
     if (r < 0)
         return r;
     r = mark_in_use(img);
-    if (r < 0)
+    if (r < 0 || PLK_SEEDED(TRUST_TAIL))
         return r;
     return plk_allocator_cut_tail(img);
 }
