@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "base/seeded.h"
 
 #define WINDOW_MAX (1ull << 25)     /* clusters tracked for reuse: a bitmap of 4 MiB */
 #define PENDING_MAX 65536u          /* frees between two flushes */
@@ -288,7 +289,7 @@ int plk_image_alloc_cluster(PlkImage *img, uint32_t *ret)
     pthread_mutex_unlock(&img->alloc.lock);
     if (r < 0)
         return r;
-    if (reused) {
+    if (reused && !PLK_SEEDED(OLD_BYTES)) {
         r = plk_io_zero(img->io, plk_image_offset(img, cluster), img->cluster_bytes, PLK_POINT_DATA_ZERO);
         if (r < 0) {
             plk_image_unalloc_cluster(img, cluster);
@@ -324,6 +325,10 @@ int plk_image_free_cluster(PlkImage *img, uint32_t cluster)
     PLK_LOCKED(&a->lock);
 
     assert(cluster >= img->first_cluster && cluster < a->next);
+    if (PLK_SEEDED(EARLY_REUSE)) {
+        put_free_locked(img, cluster);
+        return 0;
+    }
     if (!a->pending.items) {
         a->pending.items = plk_malloc(PENDING_MAX * sizeof *a->pending.items);
         if (!a->pending.items)
