@@ -112,12 +112,20 @@ static void say_empty_flag(const Run *run, const PlkFinding *f)
         plk_complain("Image is clean but unable to fix the header on ro image");
 }
 
+/* Lines of its own for what a repair does and loses: see say_reasons(). */
+static bool wants_reasons(const Run *run, const PlkFinding *f)
+{
+    if (run->silent || !f->proposal)
+        return false;
+    return f->rank >= PLK_FINDING_LOSSY || (run->dry_run && f->rank == PLK_FINDING_LOSSLESS) || f->fixed;
+}
+
 /* What the original does not look for. */
 static void say_meaning(const Run *run, const PlkFinding *f)
 {
     if (f->rank == PLK_FINDING_INFO || f->fixed)
         plk_say(0, "%s: offset %" PRIu64 ": %s%s", f->image, f->offset, f->meaning, done(run, f));
-    else if (f->proposal)
+    else if (f->proposal && !wants_reasons(run, f))
         plk_complain("%s: offset %" PRIu64 ": %s (%s%s)", f->image, f->offset, f->meaning,
                      f->rank == PLK_FINDING_FATAL ? "" : "a repair would ", f->proposal);
     else
@@ -174,13 +182,6 @@ static void say(const Run *run, const PlkFinding *f)
 }
 
 /* ---- why, and at what cost: below what the original says too ---- */
-
-static bool wants_reasons(const Run *run, const PlkFinding *f)
-{
-    if (run->silent || !f->proposal)
-        return false;
-    return f->rank >= PLK_FINDING_LOSSY || (run->dry_run && f->rank == PLK_FINDING_LOSSLESS) || f->fixed;
-}
 
 static void say_reasons(const Run *run, const PlkFinding *f)
 {
