@@ -257,7 +257,9 @@ static int close_target(PlkImage *target, PlkError *err)
     int r = plk_image_mark_closed(target); /* the file stays open for its second name */
 
     atomic_store(&target->prepared, false);
-    return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot finish the converted image") : 0;
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot finish the converted image '%s'", target->io->name);
+    return 0;
 }
 
 static int replace_image(PlkStore *store, PlkFormat to, bool alloc_full, const PlkProgress *progress,

@@ -179,9 +179,11 @@ void plk_store_remove_file(PlkStore *store, const char *file)
     int r;
 
     assert(store->lock && !store->begun); /* what is durable decides, not what is to come */
-    if (!path || is_named(store, path))
+    if (path && is_named(store, path))
         return;
-    r = plk_dir_unlink(store->dir, file);
+    r = path ? plk_dir_unlink(store->dir, file) : -ENOMEM;
+    if (r < 0 && r != -ENOENT)
+        store->uncertain = true; /* the intent stays, and whoever locks the store next tries again */
     if (r < 0)
         plk_debug(PLK_DEBUG_DISK, "%s: cannot remove '%s': %s", store->dir->path, file, strerror(-r));
 }

@@ -201,11 +201,13 @@ static int fold(Merge *m, const PlkProgress *progress, PlkError *err)
         return -1;
     r = plk_images_fold(m->sources, m->n_sources, target, flags, progress, err);
     if (r == 0 && m->new_file) {
-        r = plk_dir_link(m->store->dir, target->io, m->new_file);
+        r = plk_image_publish(target); /* what gets a name is whole */
+        if (r == 0)
+            r = plk_dir_link(m->store->dir, target->io, m->new_file);
         linked = r == 0;
         if (r < 0)
             plk_fail_io(err, r == -EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_CREATE, r,
-                        "cannot create image '%s'", m->new_file);
+                        "cannot create image '%s' of '%s'", m->new_file, m->store->dir->path);
     }
     if (plk_image_close(target, r < 0 ? NULL : err) < 0)
         r = -1;
@@ -217,6 +219,7 @@ static int fold(Merge *m, const PlkProgress *progress, PlkError *err)
 static int run(Merge *m, const PlkProgress *progress, PlkError *err)
 {
     PlkStore *store = m->store;
+    int r;
 
     for (size_t level = m->lower; level <= m->upper; level++)
         if (plk_store_settle(store, m->chain[level], err) < 0)
@@ -231,10 +234,11 @@ static int run(Merge *m, const PlkProgress *progress, PlkError *err)
         return -1;
     }
     /* A new file was named after begin() had synced the directory. */
-    if (m->new_file && plk_dir_sync(store->dir) < 0) {
+    r = m->new_file ? plk_dir_sync(store->dir) : 0;
+    if (r < 0) {
         plk_store_abort(store);
         plk_dir_unlink(store->dir, m->new_file);
-        return plk_fail(err, PLK_ERROR_SYNC, "cannot sync directory '%s'", store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_SYNC, r, "cannot sync directory '%s'", store->dir->path);
     }
     if (PLK_SEEDED(UNLINK_FIRST))
         plk_dir_unlink(store->dir, m->doomed[0]);
