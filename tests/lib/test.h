@@ -19,7 +19,7 @@ typedef struct TestCase {
     struct TestCase *next;
 } TestCase;
 
-static TestCase *test_first, **test_last = &test_first;
+static TestCase *test_first, **test_last __attribute__((unused)) = &test_first;
 static jmp_buf test_escape;
 
 #define TEST(name) \
