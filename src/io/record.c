@@ -54,15 +54,16 @@ static void change_clear(PlkChange *c)
     free(c->to);
 }
 
-static bool is_hastened(const PlkRecord *record, PlkPoint point)
+/* Is the mistake to be made at this point? */
+static bool is_at(PlkPoint wrong, PlkPoint point)
 {
-    return point != PLK_POINT_NONE && point == record->bug.hasten;
+    return point != PLK_POINT_NONE && point == wrong;
 }
 
 /* Where a change goes: at the end, or before the file's last sync. */
 static size_t position_of(const PlkRecord *record, const PlkChange *c, PlkPoint point)
 {
-    if (is_hastened(record, point))
+    if (is_at(record->bug.hasten, point))
         for (size_t i = record->n; i-- > 0;)
             if (record->log[i].kind == PLK_CHANGE_SYNC && record->log[i].file == c->file)
                 return i;
@@ -176,7 +177,7 @@ static int record_sync(PlkIo *io, PlkPoint point)
     RecordIo *rio = record_of(io);
     PlkChange c = {.kind = PLK_CHANGE_SYNC, .file = rio->file};
 
-    return point == rio->record->bug.swallow ? 0 : append(rio->record, &c, PLK_POINT_NONE);
+    return is_at(rio->record->bug.swallow, point) ? 0 : append(rio->record, &c, PLK_POINT_NONE);
 }
 
 static int record_size(PlkIo *io, uint64_t *ret)
@@ -389,7 +390,7 @@ static int recorddir_sync(PlkDir *dir)
     PlkRecord *record = record_of_dir(dir);
     PlkChange c = {.kind = PLK_CHANGE_DIR_SYNC};
 
-    return record->bug.swallow == PLK_POINT_DIR_SYNC ? 0 : append(record, &c, PLK_POINT_NONE);
+    return is_at(record->bug.swallow, PLK_POINT_DIR_SYNC) ? 0 : append(record, &c, PLK_POINT_NONE);
 }
 
 static int recorddir_list(PlkDir *dir, int (*each)(void *arg, const char *name), void *arg)
