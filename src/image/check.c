@@ -391,6 +391,8 @@ int plk_image_check(PlkIo *io, unsigned level, const PlkCheckOptions *options, P
     int r = plk_io_size(io, &c.size);
 
     c.found_size = c.size;
+    if (r == 0 && io->writable && plk_image_is_closed(io) == 0)
+        r = plk_io_reload(io); /* a repair goes by what the disk holds; see plk_image_open() */
     if (r == 0)
         r = options->raw ? check_raw(&c) : check_ploop(&c);
     plk_checker_forget_extension(&c);

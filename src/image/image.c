@@ -95,6 +95,23 @@ static int read_identity(PlkImage *img, unsigned flags, uint32_t cluster_sectors
     return 0;
 }
 
+/*
+ * An image left in use may have been left by a failed sync, and the page cache hold what the disk does not. A
+ * writer would build on that: it reads everything again, header and BAT, from the disk.
+ */
+static int read_from_disk(PlkImage *img, unsigned flags, uint32_t cluster_sectors, PlkError *err)
+{
+    int r = plk_io_reload(img->io);
+
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_SYNC, r,
+                           "image '%s' was not closed cleanly, and what was written to it does not reach the disk",
+                           img->io->name);
+    plk_debug(PLK_DEBUG_IMAGE, "%s: left in use; read again from the disk, recovered by the first change",
+              img->io->name);
+    return read_identity(img, flags, cluster_sectors, err);
+}
+
 int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage **ret, PlkError *err)
 {
     PlkImage *img = plk_calloc(1, sizeof *img);
@@ -108,14 +125,12 @@ int plk_image_open(PlkIo *io, unsigned flags, uint32_t cluster_sectors, PlkImage
     io->no_holes = img->alloc_full;
     pthread_mutex_init(&img->prepare_lock, NULL);
     plk_allocator_init(&img->alloc);
-    if (read_identity(img, flags, cluster_sectors, err) < 0) {
+    if (read_identity(img, flags, cluster_sectors, err) < 0 ||
+        (img->writable && img->was_dirty && read_from_disk(img, flags, cluster_sectors, err) < 0)) {
         img->io = NULL; /* stays the caller's */
         plk_image_drop(img);
         return -1;
     }
-    /* After a failed sync the page cache may hold what the disk does not. */
-    if (img->writable && img->was_dirty)
-        (void)plk_io_drop_cache(io);
     plk_io_set_meta_end(io, plk_image_offset(img, img->first_cluster));
     plk_debug(PLK_DEBUG_IMAGE, "%s: v%d, %u slots, cluster %u, %s", io->name, img->header.version,
               img->header.bat_entries, img->cluster_bytes, img->was_dirty ? "dirty" : "clean");

@@ -70,6 +70,8 @@ void plk_io_close(PlkIo *io)
     if (!io)
         return;
     name = io->name;
+    if (atomic_load(&io->poisoned)) /* pages that never reached the disk may pass for written */
+        (void)plk_io_drop_cache(io);
     io->ops->close(io);
     free(name);
 }
@@ -467,6 +469,16 @@ int plk_io_lock_test(PlkIo *io, PlkIoLock mode)
 int plk_io_drop_cache(PlkIo *io)
 {
     return io->ops->drop_cache ? io->ops->drop_cache(io) : -EOPNOTSUPP;
+}
+
+int plk_io_reload(PlkIo *io)
+{
+    int r = plk_io_sync(io, PLK_POINT_META_SYNC);
+
+    if (r < 0)
+        return r;
+    r = plk_io_drop_cache(io);
+    return traced(io, "reload", 0, 0, PLK_POINT_NONE, r == -EOPNOTSUPP ? 0 : r);
 }
 
 int plk_io_fd(PlkIo *io)

@@ -105,7 +105,7 @@ struct PlkIo {
 /* For backends: fill the common part. name is copied; false when out of memory. */
 bool plk_io_init(PlkIo *io, const PlkIoOps *ops, const char *name, bool writable);
 
-/* Closes and frees; NULL is fine. Locks go with it. Does not sync. */
+/* Closes and frees; NULL is fine. Locks go with it. Does not sync. After a failed sync cached pages are dropped. */
 void plk_io_close(PlkIo *io);
 static inline void plk_io_closep(PlkIo **io)
 {
@@ -150,6 +150,11 @@ int plk_io_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64_t *ret
 int plk_io_lock(PlkIo *io, PlkIoLock mode);
 int plk_io_lock_test(PlkIo *io, PlkIoLock mode);
 int plk_io_drop_cache(PlkIo *io);
+/*
+ * Reads see the disk from now on, not pages that an earlier, failed sync left in the cache as if they were
+ * written: what others wrote is synced, which may fail, and the cache dropped, where there is one. For a writable file.
+ */
+int plk_io_reload(PlkIo *io);
 int plk_io_fd(PlkIo *io); /* descriptor for handing to a helper, or -EOPNOTSUPP */
 
 /* Bytes [0, end) are metadata from now on. */
