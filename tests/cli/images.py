@@ -8,6 +8,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -18,7 +19,7 @@ sys.path[:0] = [os.path.join(HERE, '..', 'lib'), os.path.join(HERE, '..', 'image
 import judge  # noqa: E402
 import recipe  # noqa: E402
 from behaviour import behaviour, check, main  # noqa: E402
-from hostile import bounded, contents  # noqa: E402
+from hostile import SANITIZED, bounded, contents  # noqa: E402
 
 GUEST = os.path.abspath(os.environ.get('GUEST', 'build/tests/images/guest'))
 QEMU_IMG = shutil.which('qemu-img')
@@ -99,14 +100,30 @@ def hint(data):
     return f'"{text.decode(errors="replace").rstrip(".")}..."' if text else 'zeros'
 
 
-def mark(disk, guest, slots):
-    """Writes as a guest, one sector a cluster, and what is meant with it."""
+def mark(disk, guest):
+    """Writes as a guest does, one sector a cluster; what came of it."""
+    slots = to_mark(disk, guest)
     ran = subprocess.run([GUEST, 'mark', disk.path, *map(str, slots)], capture_output=True, text=True)
-    check(ran.returncode == 0, f'writing after repair: {ran.stderr}')
-    with open(disk.meant, 'r+b') as meant:
+    return slots, ran.returncode == 0, ran.stderr
+
+
+def to_mark(disk, guest):
+    if guest.refused:
+        return [0]
+    count = guest.size // guest.cluster
+    ends = range(count) if count <= ALL_MARKED else [0, 1, count - 1]
+    return sorted(set(ends) | {slot for slot in disk.clusters() if slot < count})
+
+
+def must_show(disk, meant, slots, what):
+    """A guest reads what is meant, and in these clusters its own marks."""
+    guest = Guest(disk)
+    check(not guest.refused, f'{what}: {guest.why}')
+    with open(meant, 'r+b') as file:
         for slot in slots:
             offset = slot * guest.cluster + slot % (guest.cluster // 512) * 512
-            os.pwrite(meant.fileno(), struct.pack('<II', 0x4B52414D, slot) * 64, offset)
+            os.pwrite(file.fileno(), struct.pack('<II', 0x4B52414D, slot) * 64, offset)
+    guest.holds(meant, what)
 
 
 # ---- one case ----
@@ -130,6 +147,14 @@ def only_look(case):
     reads_before(case, disk)
 
 
+def told_beforehand(case):
+    """The dry run of the first run tells the same, and of each loss what it is; it changes nothing."""
+    told = changes_nothing(make(case, 'dry'), case.runs['first'], 'dry run', '-F', '-d', '--dry-run', *case.options)
+    for fault in told.faults:
+        check(fault['proposal'], f'no word of what can be done: {fault}')
+        check(fault['rank'] != 'lossy' or fault['loss'], f'no word of what is lost: {fault}')
+
+
 def lossless(case):
     """Plain check: what a guest could read before, it reads after; a second run finds no more to do."""
     disk = make(case, 'plain')
@@ -146,7 +171,7 @@ def lossless(case):
 def account(case, disk):
     """What the first run says, in words."""
     ran = bounded(['check', '-F', '-d', *case.options, disk.to_check])
-    said = (ran.out + ran.err).replace(disk.directory + '/', '')
+    said = (ran.out + ran.err).replace(disk.directory + '/', '').replace(disk.directory, 'DIRECTORY')
     if accepting:
         return accept(case, said)
     check(said.splitlines() == case.says, f'first run says\n{said}not\n' + '\n'.join(case.says))
@@ -163,8 +188,9 @@ def accept(case, said):
 def first_run(case):
     disk = make(case, 'first')
     Checked(disk, '-F', '-d', *case.options).must_be(case.runs['first'], 'first')
-    disk = make(case, 'again')
-    account(case, disk)
+    if not SANITIZED:  # the words are no other ones then
+        disk = make(case, 'again')
+        account(case, disk)
     wanted = case.runs['first'].left() if case.refused or case.usable else None
     again = changes_nothing(disk, wanted, 'second run', '-F', '-d', *case.options)
     if not wanted:
@@ -178,40 +204,48 @@ def is_usable(case, disk):
     guest = Guest(disk)
     check(not guest.refused and not guest.unreadable, f'after repair: {guest.why}{guest.unreadable}')
     guest.holds(disk.meant, 'after repair')
-    mark(disk, guest, to_mark(disk, guest))
-    Guest(disk).holds(disk.meant, 'after writing')
+    slots, accepted, why = mark(disk, guest)
+    check(accepted, f'writing after repair: {why}')
+    must_show(disk, disk.meant, slots, 'after writing')
     check(not judge.faults(disk.top.path), f'after writing: {judge.faults(disk.top.path)}')
     ran = changes_nothing(disk, None, 'after writing', '-f', '-r')
     check(case.usable or not ran.faults, f'after writing:\n{ran.shown}')
 
 
-def to_mark(disk, guest):
-    count = guest.size // guest.cluster
-    ends = range(count) if count <= ALL_MARKED else [0, 1, count - 1]
-    return sorted(set(ends) | {slot for slot in disk.clusters() if slot < count})
-
-
 def qemu_agrees(case, disk):
-    if not QEMU_IMG or case.qemu != 'clean':
+    if SANITIZED or not QEMU_IMG or case.qemu != 'clean':
         return
     ran = subprocess.run([QEMU_IMG, 'check', '-f', 'parallels', disk.top.path], capture_output=True, text=True)
     check(ran.returncode == 0, f'qemu-img check: exit {ran.returncode}\n{ran.stdout}{ran.stderr}')
 
 
-def stays_refused(case, disk):
+def is_safe_to_write(case):
+    """Opened for writing as it is, a damaged image is refused, or no byte is mixed up and no fault comes to it."""
+    disk = make(case, 'write')
+    before, faults = contents(disk.directory), set(judge.faults(disk.top.path))
+    slots, accepted, why = mark(disk, Guest(disk))
+    if not accepted:
+        return check(contents(disk.directory) == before, f'a refused write changed a file: {why}')
+    must_show(disk, disk.meant_before, slots, 'after writing unrepaired')
+    check(faults.issuperset(judge.faults(disk.top.path)), f'after writing unrepaired: {judge.faults(disk.top.path)}')
+
+
+def stays_refused(disk):
     """What check can not mend is not written to."""
     before = contents(disk.directory)
-    ran = subprocess.run([GUEST, 'mark', disk.path, '0'], capture_output=True, text=True)
-    check(ran.returncode != 0, 'takes a write, though it could not be mended')
+    _, accepted, _ = mark(disk, Guest(disk))
+    check(not accepted, 'takes a write, though it could not be mended')
     check(contents(disk.directory) == before, 'a refused write changed a file')
 
 
 def try_case(case):
     only_look(case)
+    told_beforehand(case)
     lossless(case)
+    is_safe_to_write(case)
     disk = first_run(case)
     if case.refused:
-        return stays_refused(case, disk)
+        return stays_refused(disk)
     qemu_agrees(case, disk)
     is_usable(case, disk)
 
@@ -219,11 +253,24 @@ def try_case(case):
 def good(case):
     """Nothing to be mended: no run changes a byte, but it is as usable as one that was repaired."""
     disk = make(case, 'good')
-    for options in (('-r',), ('-f', '-r', '-c'), ('-f',), ('-F', '-d')):
-        ran = changes_nothing(disk, case.runs['look'] if options != ('-r',) else None, ' '.join(options), *options)
-        check(ran.rc == 0 and not ran.faults, f'not clean: {ran.shown}')
+    for options in ('-f', '-r', '-c'), ('-f',):
+        changes_nothing(disk, case.runs['look'], ' '.join(options), *options)
+    reads_before(case, disk)
+    if 'first' in case.runs:
+        Checked(disk, '-F', '-d').must_be(case.runs['first'], 'tidied')
+    again = changes_nothing(disk, None if 'first' in case.runs else case.runs['look'], 'first', '-F', '-d')
+    check(again.rc == 0 and not again.faults, f'not clean: {again.shown}')
     qemu_agrees(case, disk)
     is_usable(case, disk)
+
+
+@behaviour('each kind of finding that is documented has an image')
+def _():
+    with open(os.path.join(HERE, '..', '..', 'docs', 'formats', 'check.md'), encoding='utf-8') as page:
+        rows = [line.split('|')[1] for line in page if line.startswith('| `')]
+    kinds = {kind for row in rows for kind in re.findall(r'`([a-z-]+)`', row)}
+    seen = {re.sub(r'[@+].*|^\d+/', '', word) for case in recipe.cases() for run in case.runs.values() for word in run.findings}
+    check('duplicate' in kinds and not kinds - seen, f'no image for {kinds - seen}')
 
 
 for each in recipe.cases():

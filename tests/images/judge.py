@@ -81,8 +81,10 @@ def extension_clusters(file, header):
     if header.mark != CLOSED21 or not header.extension:
         return set()
     place = header.extension // header.sectors
+    if header.extension % header.sectors or (place + 1) * header.bytes > header.length:
+        return None
     raw = os.pread(file.fileno(), header.bytes, place * header.bytes)
-    if header.extension % header.sectors or len(raw) < header.bytes or raw[:8] != EXTENSION:
+    if raw[:8] != EXTENSION:
         return None
     magic, _, _, _, size, _, granularity, count = struct.unpack_from('<QQIIQ16sII', raw, 24)
     if hashlib.md5(raw[24:]).digest() != raw[8:24]:

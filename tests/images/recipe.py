@@ -45,6 +45,15 @@ def number(text):
     return int(text, 0)
 
 
+def geometry(size):
+    """(heads, cylinders) of a disk of so many sectors."""
+    if 1032192 < size < 16777216:
+        return 16, size // 1008
+    sectors = next((n for n in (63, 32, 16, 8) if size % n == 0), 1)
+    heads = next((n for n in (16, 8, 4, 2) if size // sectors % n == 0), 1)
+    return (1, size) if 1 in (heads, sectors) else (heads, size // sectors // heads)
+
+
 def stamp(name, cluster, size):
     """What the data cluster of a file holds: each sector says where it is."""
     line = f'{name} {cluster}'.encode().ljust(28, b'.')
@@ -77,7 +86,8 @@ class Image:
         with open(path, 'wb') as file:
             file.truncate(self.first * self.bytes)
         self.write(0, SIGNATURES[version])
-        self.header(type=2, heads=16, cylinders=max(clusters * cluster // 512, 1), cluster=cluster, entries=clusters,
+        heads, cylinders = geometry(clusters * cluster)
+        self.header(type=2, heads=heads, cylinders=cylinders, cluster=cluster, entries=clusters,
                     size=clusters * cluster, first_block=self.first * cluster, flags=EMPTY)
 
     def write(self, offset, data):
@@ -284,7 +294,8 @@ class Case:
     def __init__(self, path):
         self.name, self.good = os.path.basename(path), os.path.basename(os.path.dirname(os.path.abspath(path))) == 'good'
         self.about, self.recipe, self.says, self.options, self.runs = [], [], [], [], {}
-        self.unreadable, self.lost, self.refused, self.usable, self.qemu = (), (), False, False, 'clean'
+        self.unreadable, self.hidden, self.lost = (), (), ()
+        self.refused, self.usable, self.qemu = False, False, 'clean'
         with open(path, encoding='ascii') as file:
             for line in file:
                 self._take(line.rstrip('\n'))
@@ -305,7 +316,7 @@ class Case:
             self.runs = {name: Run(rest) for name in ('look', 'plain', 'first')}
         elif word in ('look', 'plain', 'first', 'again'):
             self.runs[word] = Run(rest)
-        elif word in ('unreadable', 'lost'):
+        elif word in ('unreadable', 'hidden', 'lost'):
             setattr(self, word, 'all' if rest == ['all'] else tuple(map(number, rest)))
         elif word == 'options':
             self.options = rest
@@ -330,7 +341,7 @@ class Case:
             MAKE[word](disk, rest)
         disk.meant, disk.meant_before = directory + '.meant', directory + '.meant-before'
         disk.expect(disk.meant, self.lost)
-        disk.expect(disk.meant_before, ())
+        disk.expect(disk.meant_before, self.hidden)
         if disk.descriptor is not None:
             disk.describe()
         return disk
