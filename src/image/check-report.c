@@ -141,6 +141,11 @@ static const Words late_by_entries = {
     "set it to sector $becomes, where the BAT ends",
     "nothing, if entries and disk size are right, which agree with each other"};
 
+/* Nobody names it; but there are entries whose meaning is lost. */
+static const Words tail_next_to_damage = {
+    "tail", "the last $value bytes of the file are not in use", "cut the file to $becomes bytes",
+    "what no entry names, as well; if a damaged entry meant it, 'ploop rescue' may find it as long as it is there"};
+
 #define N_KINDS (sizeof words / sizeof words[0])
 
 const char *plk_finding_name(PlkFindingKind kind)
@@ -220,7 +225,7 @@ static const char *expand(const PlkChecker *c, const PlkFinding *f, const char *
     return buf;
 }
 
-static const Words *words_of(const PlkFinding *f)
+static const Words *words_of(const PlkChecker *c, const PlkFinding *f)
 {
     if (f->kind == PLK_FOUND_DUPLICATE && f->becomes == f->value)
         return &shared_with_extension;
@@ -228,6 +233,8 @@ static const Words *words_of(const PlkFinding *f)
         return &stale_by_repair;
     if (f->kind == PLK_FOUND_FIRST_BLOCK_LATE && f->rank == PLK_FINDING_LOSSY)
         return &late_by_entries;
+    if (f->kind == PLK_FOUND_TAIL && c->n_lossy > 0)
+        return &tail_next_to_damage;
     return &words[f->kind];
 }
 
@@ -248,7 +255,7 @@ int plk_checker_report(PlkChecker *c, const PlkFinding *finding)
     f.count = f.count ? f.count : 1;
     if (f.kind != PLK_FOUND_DUPLICATE)
         f.other = PLK_NO_SLOT;
-    w = words_of(&f);
+    w = words_of(c, &f);
     f.meaning = expand(c, &f, w->meaning, meaning, sizeof meaning);
     f.proposal = f.rank == PLK_FINDING_FATAL ? (w->way_out ? w->way_out : RESCUE) : w->proposal;
     f.proposal = expand(c, &f, f.proposal, proposal, sizeof proposal);
