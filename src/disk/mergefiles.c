@@ -63,7 +63,9 @@ static int fold_into_new(PlkStore *store, PlkImage **images, size_t n, const cha
     if (plk_store_create_unnamed(store, images[0], images[0]->header.size_sectors, false, &target, err) < 0)
         return -1;
     r = plk_images_fold(images, n, target, PLK_FOLD_FRESH, progress, err);
-    linked = r < 0 ? r : plk_dir_link(store->dir, target->io, path);
+    linked = r < 0 ? r : plk_image_publish(target); /* what gets a name is whole */
+    if (linked == 0)
+        linked = plk_dir_link(store->dir, target->io, path);
     if (r == 0 && linked < 0)
         r = plk_fail_io(err, linked == -EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_CREATE, linked,
                         "cannot create image '%s'", path);
