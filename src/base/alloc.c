@@ -69,19 +69,25 @@ char *plk_printf(const char *fmt, ...)
     return n < 0 ? NULL : text;
 }
 
+/* A mapping costs several page faults, so what is small comes from the heap. */
+#define MAP_MIN 65536u
+
 void *plk_map_zeroed(size_t size)
 {
     void *p;
 
+    if (size < MAP_MIN)
+        return plk_calloc(1, size ? size : 1);
     if (must_fail())
         return NULL;
-    p = mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
 void plk_unmap_zeroed(void *p, size_t size)
 {
-    if (p)
-        munmap(p, size ? size : 1);
+    if (p && size < MAP_MIN)
+        free(p);
+    else if (p)
+        munmap(p, size);
 }

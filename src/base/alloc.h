@@ -14,7 +14,7 @@ void *plk_aligned_alloc(size_t alignment, size_t size); /* size: a multiple of a
 char *plk_strdup(const char *s);
 char *plk_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Page-aligned zeroed memory that costs nothing until touched (anonymous mapping). */
+/* Zeroed memory; if it is much, it costs nothing until touched (an anonymous mapping). */
 void *plk_map_zeroed(size_t size);
 void plk_unmap_zeroed(void *p, size_t size);
 
