@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """compare.py PLOOP ORIGINAL DIRECTORY: what three programs make of the images of bad/, as Markdown on stdout.
 
-PLOOP is the program built here, ORIGINAL ploop 1.15, DIRECTORY an empty one on tmpfs (1.15 calls every sparse file
+PLOOP is the program built here, ORIGINAL ploop 1.15, DIRECTORY one on tmpfs (1.15 calls every sparse file
 on ext4 damaged). Each program first only looks, then repairs as hard as it can. What the repair came to is said
 by judge.py, which shares no code with any of them. Chains are left out: qemu-img reads single images only.
 """
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import judge
 import recipe
@@ -112,10 +113,14 @@ def try_good(case, tool, directory):
     shutil.rmtree(disk.directory)
 
 
-def main(ploop, original, directory):
+def main(ploop, original, above):
+    with tempfile.TemporaryDirectory(dir=above) as directory:
+        compare(tools(ploop, original), directory)
+
+
+def compare(all_tools, directory):
     single = [case for case in recipe.cases() if not (case.is_chain() or case.options)]
     chosen, good = [case for case in single if not case.good], [case for case in single if case.good]
-    all_tools = tools(ploop, original)
     rows = [[case.name, case.title()] + [try_tool(case, tool, directory) for tool in all_tools] for case in chosen]
     for case in good:
         for tool in all_tools:
