@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/crc64.h"
 #include "base/error.h"
 #include "base/guid.h"
 #include "base/math.h"
@@ -112,6 +113,14 @@ TEST(allocation_failures_are_injected_once_or_for_good)
     plk_alloc_fail_at(1, 1);
     CHECK(!plk_malloc(1) && !plk_calloc(1, 1) && !plk_strdup("x"));
     plk_alloc_fail_at(0, 0);
+}
+
+TEST(crc64_is_that_of_xz)
+{
+    const char digits[] = "123456789", text[] = "a longer text, to take eight bytes at a time";
+
+    CHECK(plk_crc64(0, digits, 9) == 0x995dc9bbdf1939fau);
+    CHECK(plk_crc64(plk_crc64(0, text, 3), text + 3, sizeof text - 3) == plk_crc64(0, text, sizeof text));
 }
 
 TEST_MAIN()

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop copy: one image to a new file, or the receiving end of a copy that an OpenVZ host sends through a
- * pipe.
- *
- * The stream is records of a 16-byte little-endian header and its data; the last one has no data. A record of
- * 4 bytes asks for a sync, which is answered on the feedback descriptor. Anybody may be at the other end:
- * sizes and places are bounded.
+ * ploop copy: one image to a new file; or through a pipe, whose ends may be hosts apart: the sender, and the receiver,
+ * which also takes what an OpenVZ host sends. Anybody may be at the other end: sizes and places are bounded.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,58 +14,32 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "base/endian.h"
+#include "base/crc64.h"
 #include "base/error.h"
 #include "base/math.h"
 #include "cli.h"
 #include "look.h"
 #include "offline.h"
 #include "publish.h"
+#include "stream.h"
 #include "transfer.h"
 
-#define RECORD_MARK 0x4cc0ac3du
 #define RECORD_MAX (64u << 20)
-#define SYNC_SIZE 4
-#define SYNC_ANSWER "SUCCESS\n"
 
-typedef struct __attribute__((packed)) Record {
-    PlkLe32 mark, size;
-    PlkLe64 position;
-} Record;
-_Static_assert(sizeof(Record) == 16, "header of a record");
+enum { OPT_VERIFY = PLK_LONG_ONLY };
 
 typedef struct Receiver {
     int in, feedback, out;
     const char *name;
     char *buf;
     size_t room;
+    uint64_t crc;   /* of all records so far */
+    bool verify;    /* read again from the disk what was written */
+    bool checked;   /* the sender has given a checksum, and it was right */
+    bool unchecked; /* something came after it */
 } Receiver;
 
 /* ---- receive ---- */
-
-/* Waits in poll(), so that a signal ends the wait for a sender that has gone quiet. */
-static int read_all(int fd, void *buf, size_t len, PlkError *err)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    size_t have = 0;
-
-    while (have < len) {
-        ssize_t n;
-
-        if (plk_cancelled())
-            return plk_fail(err, PLK_ERROR_CANCELLED, "copy: cancelled");
-        if (poll(&p, 1, 1000) <= 0)
-            continue;
-        n = read(fd, (char *)buf + have, len - have);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
-        if (n <= 0)
-            return plk_fail_errno(err, PLK_ERROR_READ, n ? errno : 0,
-                                  "the sender is gone before the end of the copy");
-        have += (size_t)n;
-    }
-    return 0;
-}
 
 static int write_at(const Receiver *r, size_t len, uint64_t at, PlkError *err)
 {
@@ -92,8 +61,8 @@ static int answer_sync(const Receiver *r, PlkError *err)
 {
     if (fdatasync(r->out) < 0)
         return plk_fail_errno(err, PLK_ERROR_SYNC, errno, "cannot sync '%s'", r->name);
-    if (r->feedback >= 0 &&
-        write(r->feedback, SYNC_ANSWER, strlen(SYNC_ANSWER)) != (ssize_t)strlen(SYNC_ANSWER))
+    if (r->feedback >= 0 && write(r->feedback, PLK_STREAM_ANSWER, strlen(PLK_STREAM_ANSWER)) !=
+                                (ssize_t)strlen(PLK_STREAM_ANSWER))
         return plk_fail_errno(err, PLK_ERROR_WRITE, errno, "cannot answer the sender");
     return 0;
 }
@@ -112,25 +81,53 @@ static int make_room(Receiver *r, size_t size, PlkError *err)
     return 0;
 }
 
+static int take_check(Receiver *r, uint64_t crc, PlkError *err)
+{
+    if (crc != r->crc)
+        return plk_fail(err, PLK_ERROR_FORMAT, "Stream corrupted: what arrives is not what was sent");
+    r->checked = true;
+    r->unchecked = false;
+    return answer_sync(r, err);
+}
+
+static int take_data(Receiver *r, const PlkStreamRecord *head, size_t size, uint64_t at, PlkError *err)
+{
+    PlkLe32 word;
+
+    if (size == PLK_STREAM_SYNC) {
+        memcpy(&word, r->buf, sizeof word);
+        if (plk_le32(word) == PLK_STREAM_CHECK)
+            return take_check(r, at, err);
+    }
+    r->crc = plk_crc64(plk_crc64(r->crc, head, sizeof *head), r->buf, size);
+    r->unchecked = r->checked;
+    if (size == PLK_STREAM_SYNC)
+        return answer_sync(r, err);
+    if (write_at(r, size, at, err) < 0)
+        return -1;
+    return r->verify ? plk_verify_piece(r->out, r->name, r->buf, size, at, err) : 0;
+}
+
 /* 1 for more, 0 at the end. */
 static int receive_record(Receiver *r, PlkError *err)
 {
-    Record head;
+    PlkStreamRecord head;
     uint64_t at, end;
     size_t size;
 
-    if (read_all(r->in, &head, sizeof(head), err) < 0)
+    if (plk_stream_read(r->in, &head, sizeof(head), err) < 0)
         return -1;
     size = plk_le32(head.size);
     at = plk_le64(head.position);
-    if (plk_le32(head.mark) != RECORD_MARK || size > RECORD_MAX ||
-        PLK_ADD_OVERFLOW(at, (uint64_t)size, &end) || end > INT64_MAX)
+    /* The place of a check is a checksum. */
+    if (plk_le32(head.mark) != PLK_STREAM_MARK || size > RECORD_MAX ||
+        (size != PLK_STREAM_SYNC && (PLK_ADD_OVERFLOW(at, (uint64_t)size, &end) || end > INT64_MAX)) ||
+        (size == 0 && r->unchecked))
         return plk_fail(err, PLK_ERROR_FORMAT, "Stream corrupted");
     if (size == 0)
         return 0;
-    if (make_room(r, size, err) < 0 || read_all(r->in, r->buf, size, err) < 0)
-        return -1;
-    if ((size == SYNC_SIZE ? answer_sync(r, err) : write_at(r, size, at, err)) < 0)
+    if (make_room(r, size, err) < 0 || plk_stream_read(r->in, r->buf, size, err) < 0 ||
+        take_data(r, &head, size, at, err) < 0)
         return -1;
     return 1;
 }
@@ -170,6 +167,7 @@ static int receive(const PlkArgs *args)
     r.in = (int)in;
     r.feedback = feedback == UINT64_MAX ? -1 : (int)feedback;
     r.out = file.fd;
+    r.verify = plk_arg_given(args, OPT_VERIFY);
     if (receive_all(&r, &err) < 0) {
         plk_complain("%s", err.message);
         return err.code == PLK_ERROR_FORMAT ? PLK_EXIT_PROTOCOL : plk_exit_code(err.code);
@@ -179,7 +177,7 @@ static int receive(const PlkArgs *args)
 
 /* ---- file to file ---- */
 
-static int copy_locked(const char *source, const char *target, PlkError *err)
+static int copy_locked(const char *source, const char *target, bool verify, PlkError *err)
 {
     PLK_PUBLISH_AUTO PlkPublish file = PLK_PUBLISH_INIT;
     PLK_CLOSE int in = open(source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -187,23 +185,39 @@ static int copy_locked(const char *source, const char *target, PlkError *err)
     if (in < 0)
         return plk_fail_errno(err, PLK_ERROR_OPEN, errno, "cannot open '%s'", source);
     if (plk_publish_begin(target, false, &file, err) < 0 ||
-        plk_file_to_file(in, source, file.fd, target, plk_cli_progress(), err) < 0)
+        plk_file_to_file(in, source, file.fd, target, plk_cli_progress(), err) < 0 ||
+        (verify && plk_verify_files(in, source, file.fd, target, err) < 0))
         return -1;
     return plk_publish_commit(&file, err);
 }
 
+static int send_locked(const PlkArgs *args, const char *source, PlkError *err)
+{
+    uint64_t out = STDOUT_FILENO, feedback = UINT64_MAX;
+    PLK_CLOSE int in = open(source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (in < 0)
+        return plk_fail_errno(err, PLK_ERROR_OPEN, errno, "cannot open '%s'", source);
+    if (plk_arg_uint(args, 'o', 1 << 20, &out) || plk_arg_uint(args, 'f', 1 << 20, &feedback) ||
+        !is_stream((int)out))
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "copy sends to a pipe or a socket only");
+    return plk_stream_send(in, source, (int)out, feedback == UINT64_MAX ? -1 : (int)feedback, err);
+}
+
 /* Opened as a disk for the sake of its lock: a copy of an image that is being written would be a torn one. */
-static int copy_file(const char *source, const char *target)
+static int copy_file(const PlkArgs *args, const char *source, const char *target)
 {
     PlkDiskOptions options = {.struct_size = sizeof(options), .refuse_dirty = true};
     PlkDisk *disk;
     PlkError err;
     int rc = PLK_EXIT_OK;
 
-    plk_say(0, "Opening delta %s", source);
+    if (target) /* else the stream may be our output */
+        plk_say(0, "Opening delta %s", source);
     if (plk_disk_open(source, &options, &disk, &err) < 0)
         return plk_cli_fail(&err);
-    if (copy_locked(source, target, &err) < 0)
+    if ((target ? copy_locked(source, target, plk_arg_given(args, OPT_VERIFY), &err)
+                : send_locked(args, source, &err)) < 0)
         rc = plk_cli_fail(&err);
     plk_disk_close(disk, NULL);
     return rc;
@@ -218,27 +232,30 @@ static int run(const PlkArgs *args)
         return plk_cli_param("copy needs -s, -d or both");
     if (!source)
         return receive(args);
-    if (!target || plk_arg_given(args, 'o') || plk_arg_given(args, 'F') ||
+    if (plk_arg_given(args, 'F') || (target && plk_arg_given(args, 'o')) ||
         (stat(source, &st) == 0 && S_ISBLK(st.st_mode)))
         return plk_offline_only(args->name, "from a device");
     if (plk_is_descriptor(source))
         return plk_cli_param("copy takes one image; use export for the contents of a disk");
-    return copy_file(source, target);
+    return copy_file(args, source, target);
 }
 
 static const PlkOption options[] = {
     {'s', NULL, "DELTA", "the image to copy"},
     {'d', NULL, "FILE", "the copy; must not exist"},
     {'i', NULL, "FD", "without -s: receive from this descriptor (0)"},
-    {'f', NULL, "FD", "without -s: answer the sender on this descriptor"},
-    {'o', NULL, "FD", NULL},
+    {'f', NULL, "FD", "answer the sender, or wait for the receiver's answer, here"},
+    {'o', NULL, "FD", "without -d: send to this descriptor (1)"},
     {'F', NULL, "COMMAND", NULL},
+    {OPT_VERIFY, "verify", NULL, "read the copy again from the disk, and compare"},
     {0},
 };
 
 static const char *const notes[] = {
-    "With -s one image is copied, holes kept. Without it the stream of another",
-    "host's `ploop copy -s DEVICE` is received; it must come from a pipe or socket.",
+    "With -s and -d one image is copied, holes kept. With -s alone it is sent, with a",
+    "checksum; with -d alone a stream is received, also that of another host's",
+    "`ploop copy -s DEVICE`. Streams go through a pipe or socket. A copy whose",
+    "checksum is wrong does not get its name.",
     NULL,
 };
 
