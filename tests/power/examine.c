@@ -216,7 +216,8 @@ static bool write_again(Content *c)
 static int note_finding(void *arg, const PlkFinding *f)
 {
     if (f->rank != PLK_FINDING_INFO)
-        wrong("check finds %s (value %llu) in %s: %s", plk_finding_name(f->kind), (unsigned long long)f->value, f->image, f->meaning);
+        wrong("check finds %s (value %llu) in %s: %s", plk_finding_name(f->kind), (unsigned long long)f->value,
+              f->image, f->meaning);
     return 0;
 }
 
@@ -303,7 +304,8 @@ static bool finish_deletions(void)
         Shot *s = &m->shots[i];
         bool listed = s->state != SHOT_NONE && is_listed(&list, s->guid);
 
-        if (s->state == SHOT_GOING && listed && plk_snapshot_delete(m->xml, NULL, s->guid, &result, NULL, &err) < 0)
+        if (s->state == SHOT_GOING && listed &&
+            plk_snapshot_delete(m->xml, NULL, s->guid, &result, NULL, &err) < 0)
             good = wrong("an interrupted deletion cannot be finished: %s", err.message);
         s->state = listed && s->state != SHOT_GOING ? SHOT_HERE : SHOT_NONE;
     }
@@ -341,7 +343,8 @@ bool examine(Model *model, char *ret_what, size_t len)
     what = ret_what;
     what_len = len;
     strays_allowed = strcmp(m->act, "writing") == 0 || strcmp(m->act, "closing") == 0 ? 0 : 2 * SHOTS_MAX;
-    if (!undo_conversion() || !read_disk(NULL, &before) || !check_disk_content(&before) || !check_shots() || !check_export())
+    if (!undo_conversion() || !read_disk(NULL, &before) || !check_disk_content(&before) || !check_shots() ||
+        !check_export())
         return false;
     if (!write_again(&before) || !settle_all() || !sweep(m->top, NULL))
         return false;
@@ -349,5 +352,6 @@ bool examine(Model *model, char *ret_what, size_t len)
     if (!finish_deletions() || !read_disk(NULL, &after) || !check_shots())
         return false;
     return same_content(&before, &after, &where) ||
-           wrong("after the recovery sector %u is stamp %u, not %u", where, after.stamp[where], before.stamp[where]);
+           wrong("after the recovery sector %u is stamp %u, not %u", where, after.stamp[where],
+                 before.stamp[where]);
 }

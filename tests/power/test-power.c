@@ -3,7 +3,7 @@
  * The power is cut at random moments of a random history, on a real filesystem, a few hundred times; after each
  * cut everything that was acknowledged must be there. See box.h for what a cut is, model.h for what is acknowledged.
  *
- *     test-power ext4|xfs CUTS       prints counts; SEED= in the environment chooses the history
+ *     test-power ext4|xfs CUTS       prints counts; SEED= chooses the history, ROUNDS= overrides CUTS
  *     test-power ext4|xfs CUTS MISTAKE   early-ack, lost-sync, lost-dir-sync: must be noticed within CUTS cuts
  */
 #include <signal.h>
@@ -179,6 +179,8 @@ int main(int argc, char **argv)
     Box box;
 
     random_state = seed;
+    if (getenv("ROUNDS"))
+        n = (unsigned)atoi(getenv("ROUNDS"));
     if (argc > 3)
         mistake = parse_mistake(argv[3]);
     if (!getenv("PLOOP")) {
@@ -191,8 +193,8 @@ int main(int argc, char **argv)
     }
     start = seconds();
     survived = cut_often(m, &box, n, what);
-    printf("%s, seed %u: %u of %u cuts survived, %lu of them in operations, %lu acknowledgements, %.3f s a cut\n", fs,
-           seed, survived, n, n_acts_cut, n_acks, (seconds() - start) / (survived + (survived < n)));
+    printf("%s, seed %u: %u of %u cuts survived, %lu cuts in operations, %lu acknowledgements, %.3f s a cut\n",
+           fs, seed, survived, n, n_acts_cut, n_acks, (seconds() - start) / (survived + (survived < n)));
     if (survived < n)
         printf("cut %u, while %s: %s\n", survived + 1, m->act, what);
     box_end(&box);
