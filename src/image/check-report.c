@@ -144,7 +144,7 @@ static const Words late_by_entries = {
 /* Nobody names it; but there are entries whose meaning is lost. */
 static const Words tail_next_to_damage = {
     "tail", "the last $value bytes of the file are not in use", "cut the file to $becomes bytes",
-    "what no entry names, as well; if a damaged entry meant it, 'ploop rescue' may find it as long as it is there"};
+    "what stands there without a name; if a damaged entry meant it, 'ploop rescue' can find it only before this repair"};
 
 #define N_KINDS (sizeof words / sizeof words[0])
 

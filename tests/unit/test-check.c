@@ -435,6 +435,12 @@ TEST(the_callback_can_stop_a_check)
     plk_dir_close(dir);
 }
 
+/* The first byte that a guest reads there. */
+static uint32_t byte_of_slot(PlkDir *dir, uint32_t slot)
+{
+    return peek(dir, (uint64_t)peek(dir, plk_bat_offset(slot)) * CLUSTER) & 0xff;
+}
+
 /* Everything that can be mended at once. */
 static PlkDir *make_ruin(void)
 {
@@ -443,9 +449,10 @@ static PlkDir *make_ruin(void)
     poke(dir, 44, PLK_IN_USE_OPEN);
     poke(dir, 52, PLK_FLAG_EMPTY);
     poke(dir, 56, 128);
-    poke(dir, plk_bat_offset(7), 999);
+    poke(dir, plk_bat_offset(7), 4); /* outside until the first copy goes there */
+    poke(dir, plk_bat_offset(32), 3);
+    poke(dir, plk_bat_offset(33), 3);
     poke(dir, plk_bat_offset(SLOTS + 7), 2);
-    set_length(dir, 9 * CLUSTER + 5);
     return dir;
 }
 
@@ -470,8 +477,12 @@ TEST(a_repair_that_fails_at_any_call_is_done_by_the_next)
         fault.nth = 0;
         CHECK_INT(run_check(dir, ALL, NULL).left, 0);
         check_is_clean(dir);
-        CHECK_INT(get_length(dir), 4 * CLUSTER);
-        CHECK_INT(peek(dir, 3 * CLUSTER), 0x0a0a0a0a); /* slot 9's */
+        CHECK_INT(get_length(dir), 6 * CLUSTER);
+        CHECK_INT(peek(dir, plk_bat_offset(7)), 0);
+        CHECK_INT(byte_of_slot(dir, 9), 10);
+        CHECK_INT(byte_of_slot(dir, 32), 10);
+        CHECK_INT(byte_of_slot(dir, 33), 10);
+        CHECK_INT(peek(dir, plk_bat_offset(9)) + peek(dir, plk_bat_offset(32)) + peek(dir, plk_bat_offset(33)), 3 + 4 + 5);
         plk_dir_close(dir);
     }
 }
