@@ -468,18 +468,25 @@ static bool look_before(Exam *x)
     return good;
 }
 
+static bool is_well(Exam *x)
+{
+    return images_are_sound(x) && read_state(x, NULL) && read_shots(x) && exam_names(x);
+}
+
+static bool live_on(Exam *x)
+{
+    if (!write_again(x))
+        return false;
+    return !x->hasty || (x->w->bare ? exam_open_and_close(x) : settle_all(x));
+}
+
 static bool look_after(Exam *x)
 {
-    bool good = true;
+    bool good;
 
     if (!x->w->bare && !exam_open_store(x))
         return false;
-    if (!x->hasty)
-        good = images_are_sound(x) && read_state(x, NULL) && read_shots(x) && exam_names(x);
-    good = good && write_again(x) && read_state(x, NULL);
-    if (x->hasty)
-        good = good && (x->w->bare ? exam_open_and_close(x) : settle_all(x));
-    good = good && images_are_sound(x) && read_shots(x) && exam_names(x);
+    good = (x->hasty || is_well(x)) && (!(x->hasty || x->thorough) || (live_on(x) && is_well(x)));
     if (!x->w->bare)
         exam_close_store(x);
     return good;

@@ -21,8 +21,8 @@ typedef struct Exam {
     PlkDir *dir;       /* the state; borrowed */
     PlkStore *store;   /* while a described one is looked at */
     const Ack *ack;    /* the last promise before the crash */
-    bool thorough;     /* look at every sector, recover twice */
-    bool hasty;        /* write at once, and let that be the recovery */
+    bool thorough;     /* look at every sector, recover twice, write again; else only ... */
+    bool hasty;        /* ... write at once, and let that be the recovery, or else recover and look */
     bool probed;       /* step 5 has begun */
     unsigned joint[2]; /* sectors that hold old, and new, of what belongs together */
     char what[400];    /* is wrong */

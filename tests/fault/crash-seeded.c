@@ -52,7 +52,7 @@ static const Mistake mistakes[] = {
 
 static bool is_noticed(World *w, const Mistake *m, const Scenario *s)
 {
-    Tally tally = {0};
+    PlkCrashTally tally = {0};
     bool noticed = false;
     Exam x;
 
@@ -64,7 +64,7 @@ static bool is_noticed(World *w, const Mistake *m, const Scenario *s)
     w->bug = (PlkRecordBug){0};
     if (noticed)
         printf("noticed: %-34s by %-28s after %6llu states: %.60s\n", m->name, s->name,
-               (unsigned long long)tally.states, x.what);
+               (unsigned long long)tally.examined, x.what);
     else
         printf("FAILED: %s: %s finds nothing wrong\n", m->name, s->name);
     fflush(stdout);

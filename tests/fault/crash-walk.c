@@ -1,180 +1,58 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The walk through the states of a scenario's crashes; see crash-walk.h. */
+/* A scenario between the recorder's walk and the examination; see crash-walk.h. */
 #include "crash-walk.h"
 
-#include "base/cleanup.h"
+#define BUDGET 64u /* states of one position, for each size of sector */
+#define NEST_EVERY 25u
+#define NEST_BUDGET 8u
 
-#define ALL_OF 24u    /* so many states of one position are all examined, */
-#define SOME_OF 14u   /* else so many */
-#define NESTED_IN 40u /* of one state in so many the recovery is crashed as well */
-
-typedef struct Chooser {
-    unsigned state;    /* which one */
-    uint64_t n_states; /* counted as long as it is small */
-    uint64_t rest;     /* of the state's number, while counting through */
-    bool all;
-    unsigned bias;
-} Chooser;
-
-typedef struct Walk {
-    PlkRecord *record;
-    Exam *x;
-    Tally *tally;
-    bool nested;
-} Walk;
-
-static unsigned choose(void *arg, unsigned n)
+static int examine_state(void *arg, PlkDir *dir, size_t position)
 {
-    Chooser *h = arg;
-    unsigned answer;
+    Exam *x = arg;
 
-    if (h->n_states <= ALL_OF)
-        h->n_states *= n == 3 ? ALL_OF + 1 : n; /* of "some sectors" there are too many to count */
-    if (h->all) {
-        answer = (unsigned)(h->rest % n);
-        h->rest /= n;
-        return answer;
-    }
-    if (chance(8) < h->bias)
-        return n == 3 ? 1 : n - 1;
-    return chance(2) ? 0 : chance(n);
-}
-
-/* ---- a crash of the recovery ---- */
-
-static int copy_file(PlkDir *from, PlkDir *to, const char *name)
-{
-    plk_cleanup(plk_io_closep) PlkIo *in = NULL, *out = NULL;
-    uint64_t size, at = 0, start, end;
-    char buf[4096];
-    int r = plk_dir_open_file(from, name, 0, 0, &in);
-
-    if (r == 0)
-        r = plk_dir_open_file(to, name, PLK_OPEN_CREATE, 0600, &out);
-    if (r == 0)
-        r = plk_io_size(in, &size);
-    if (r == 0)
-        r = plk_io_truncate(out, size, PLK_POINT_NONE);
-    while (r == 0 && at < size) {
-        r = plk_io_next_data(in, at, &start, &end);
-        if (r < 0 || start >= end)
-            break;
-        for (at = start - start % sizeof buf; r == 0 && at < end; at += sizeof buf) {
-            size_t n = size - at < sizeof buf ? (size_t)(size - at) : sizeof buf;
-            r = plk_io_read(in, buf, n, at, PLK_POINT_NONE);
-            if (r == 0)
-                r = plk_io_write(out, buf, n, at, PLK_POINT_NONE);
-        }
-    }
-    return r < 0 ? r : plk_io_sync(out, PLK_POINT_FILE_SYNC);
-}
-
-typedef struct Copying {
-    PlkDir *from, *to;
-} Copying;
-
-static int copy_name(void *arg, const char *name)
-{
-    Copying *c = arg;
-
-    return copy_file(c->from, c->to, name);
-}
-
-static bool walk_record(Walk *walk, size_t start);
-
-/* The state in `dir` is recovered under a recorder, and crashes of that are walked through. */
-static bool crash_again(Walk *outer, PlkDir *dir)
-{
-    plk_cleanup(plk_dir_closep) PlkDir *to = NULL;
-    PlkRecord *record;
-    Walk walk = {.x = outer->x, .tally = outer->tally, .nested = true};
-    Copying c = {.from = dir};
-    size_t start;
-    bool good;
-
-    MUST_BE(plk_record_new("/disk", &record) == 0);
-    MUST_BE(plk_record_open(record, &to) == 0);
-    c.to = to;
-    MUST_BE(plk_dir_list(dir, copy_name, &c) == 0 && plk_dir_sync(to) == 0);
-    start = plk_record_length(record);
-    plk_record_set_bug(record, (PlkRecordBug){.swallow = outer->x->w->bug.swallow});
-    outer->x->dir = to;
-    walk.record = record;
-    good = exam_recover(outer->x);
-    if (good)
-        good = walk_record(&walk, start);
-    plk_dir_close(PLK_TAKE(to));
-    plk_record_free(record);
-    return good;
-}
-
-/* ---- one state ---- */
-
-static bool examine_one(Walk *walk, PlkCrash *crash, Chooser *h)
-{
-    plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
-    Exam *x = walk->x;
-
-    h->rest = h->state;
-    h->bias = h->state == 1 ? 8 : chance(8); /* 8: everything is kept */
-    MUST_BE(plk_crash_materialise(crash, chance(2) ? 512 : 4096, choose, h, &dir) == 0);
-    walk->tally->states++;
-    walk->tally->nested += walk->nested;
-    x->thorough = chance(4) == 0;
-    x->hasty = !x->thorough && chance(3) == 0;
-    if (!walk->nested && chance(NESTED_IN) == 0 && !crash_again(walk, dir))
-        return false;
+    exam_at(x, x->w, position);
     x->dir = dir;
-    return examine(x);
+    x->thorough = chance(4) == 0;
+    x->hasty = !x->thorough && chance(2) == 0;
+    return examine(x) ? 0 : 1;
 }
 
-static bool walk_position(Walk *walk, PlkCrash *crash)
+static int recover_state(void *arg, PlkDir *dir, size_t position)
 {
-    Chooser h = {.n_states = 1, .all = true};
-    unsigned some = walk->nested ? 3 : SOME_OF;
-    uint64_t n;
+    Exam *x = arg;
 
-    if (!examine_one(walk, crash, &h)) /* the least that may be left; counts the states */
-        return false;
-    n = h.n_states;
-    h.all = n <= (walk->nested ? 4 : ALL_OF);
-    for (h.state = 1; h.state < (h.all ? n : some); h.state++)
-        if (!examine_one(walk, crash, &h))
-            return false;
-    return true;
+    exam_at(x, x->w, position);
+    x->dir = dir;
+    return exam_recover(x) ? 0 : 1;
 }
 
-/* In a nested walk the position that counts is the outer one's. */
-static bool walk_record(Walk *walk, size_t start)
+/* Grows with everything that must hold from a position on; what need not hold any more does not count. */
+static uint64_t promise(void *arg, size_t position)
 {
-    World *w = walk->x->w;
-    PlkCrash *crash;
-    bool good = true;
+    const World *w = ((Exam *)arg)->w;
+    uint64_t n = (w->done && position >= w->done) + (w->collapse && position >= w->collapse);
 
-    MUST_BE(plk_crash_new(walk->record, &crash) == 0);
-    for (size_t at = start; good && at <= plk_record_length(walk->record); at++) {
-        MUST_BE(plk_crash_advance(crash, at) == 0);
-        if (!walk->nested)
-            exam_at(walk->x, w, at);
-        good = walk_position(walk, crash);
-    }
-    plk_crash_free(crash);
-    return good;
+    for (size_t i = 0; i < w->n_acks; i++)
+        n += position >= w->acks[i].position;
+    for (size_t i = 0; i < w->n_shots; i++)
+        n += (position >= w->shots[i].since) + (position >= w->shots[i].gone);
+    return n;
 }
 
-bool walk(World *w, const Scenario *scenario, uint32_t seed, Tally *tally, Exam *x)
+bool walk(World *w, const Scenario *scenario, uint32_t seed, PlkCrashTally *tally, Exam *x)
 {
-    Walk outer = {.x = x, .tally = tally};
-    bool good;
+    PlkCrashWalk how = {.budget = BUDGET, .seed = seed, .nest_every = NEST_EVERY, .nest_budget = NEST_BUDGET,
+                        .recover = recover_state, .examine = examine_state, .promise = promise, .arg = x};
+    int r;
 
     chance_seed(seed);
     scenario->run(w);
     *x = (Exam){.w = w};
-    outer.record = w->record;
-    good = walk_record(&outer, w->start);
+    how.from = w->start;
+    r = plk_crash_walk(w->record, &how, tally);
+    MUST_BE(r >= 0);
     world_free(w);
-    tally->rounds++;
-    return good;
+    return r == 0;
 }
 
 const Scenario *find_scenario(const ScenarioGroup *const *groups, size_t n, const char *group, const char *name)
