@@ -425,7 +425,7 @@ static void repair(void)
  */
 static void run_ploop(const char *const *args)
 {
-    static char *env[] = {"LC_ALL=C", NULL};
+    char locale[] = "LC_ALL=C", *env[] = {locale, NULL};
     pid_t pid;
     int status;
 
