@@ -317,12 +317,13 @@ static int walk_entries(Walk *w)
 
     while (r == 0 && at < area_end) {
         r = plk_io_next_data(c->io, at, &start, &end);
-        start = plk_round_down(PLK_MAX(start, at), CHUNK_BYTES);
+        start = plk_round_down(PLK_MAX(start, at), PLK_BAT_PAGE_BYTES);
         if (r < 0 || start >= area_end || end <= at)
             break;
-        for (at = PLK_MAX(start, at); r == 0 && at < PLK_MIN(end, area_end); at += w->chunk->bytes) {
+        end = PLK_MIN(plk_round_up(end, PLK_BAT_PAGE_BYTES), area_end);
+        for (at = PLK_MAX(start, at); r == 0 && at < end; at += w->chunk->bytes) {
             w->chunk->offset = at;
-            w->chunk->bytes = (size_t)PLK_MIN(CHUNK_BYTES, area_end - at);
+            w->chunk->bytes = (size_t)PLK_MIN(CHUNK_BYTES, end - at);
             r = check_chunk(w);
         }
     }
