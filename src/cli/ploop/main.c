@@ -74,10 +74,14 @@ static int global_options(int argc, char **argv, int *at)
 
 static int finish(int rc)
 {
+    bool flushed;
+
     plk_progress_clear();
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    flushed = fflush(stdout) == 0;
+    if (flushed && !ferror(stdout))
         return rc;
-    plk_complain("standard output: %s", strerror(errno));
+    /* What an earlier write failed with is not kept. */
+    plk_complain("standard output: %s", flushed ? "not all of it could be written" : strerror(errno));
     return rc ? rc : PLK_EXIT_WRITE;
 }
 
