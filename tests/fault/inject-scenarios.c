@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The operations that are run with a fault in them, each through its public function, and the disks they begin
- * with. What a scenario makes of its world when nothing fails is what "after" means.
+ * The operations that are run with a fault in them, each through its public function. What a scenario makes of its
+ * world when nothing fails is what "after" means.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,197 +16,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "disk/scratch.h"
-#include "format/header.h"
 #include "inject.h"
-
-/* ---- disks to begin with ---- */
-
-static void must(int r, const PlkError *err)
-{
-    if (r < 0)
-        world_die("a world could not be made: %s", err->message);
-}
-
-static void make(PlkFormat format, int version)
-{
-    PlkCreateSpec spec = {.struct_size = sizeof spec,
-                          .size_sectors = SECTORS,
-                          .cluster_sectors = CLUSTER_SECTORS,
-                          .version = version,
-                          .format = format};
-    PlkError err;
-
-    world_empty();
-    must(plk_disk_create(BASE, &spec, NULL, NULL, "none", NULL, &err), &err);
-}
-
-static void snapshot(const char *guid, bool temporary)
-{
-    PlkSnapshotSpec spec = {.struct_size = sizeof spec, .guid = guid, .temporary = temporary};
-    PlkError err;
-
-    remember_known(guid);
-    must(plk_snapshot_create(XML, NULL, &spec, NULL, &err), &err);
-}
-
-/* Clusters 0, 1, 2 and 5, with two freed and one of them used again. */
-static void fill(void)
-{
-    world_open();
-    put(0, 3 * CLUSTER_SECTORS);
-    put(5 * CLUSTER_SECTORS, CLUSTER_SECTORS);
-    put(3 * CLUSTER_SECTORS, CLUSTER_SECTORS);
-    flush();
-    discard(3, 1);
-    discard(1, 1);
-    flush();
-    put(CLUSTER_SECTORS + 7, 20);
-    world_close();
-}
-
-static void one_image(void)
-{
-    make(PLK_FORMAT_EXPANDED, 2);
-    fill();
-}
-
-static void one_image_v1(void)
-{
-    make(PLK_FORMAT_EXPANDED, 1);
-    fill();
-}
-
-static void preallocated(void)
-{
-    make(PLK_FORMAT_PREALLOCATED, 2);
-    fill();
-}
-
-static void raw(void)
-{
-    make(PLK_FORMAT_RAW, 2);
-    fill();
-}
-
-static void write_more(void)
-{
-    world_open();
-    put(CLUSTER_SECTORS + 2, 3);
-    put(4 * CLUSTER_SECTORS, CLUSTER_SECTORS);
-    world_close();
-}
-
-static void stack(void)
-{
-    snapshot(GUID_1, false);
-    write_more();
-    snapshot(GUID_2, false);
-    world_open();
-    put(2 * CLUSTER_SECTORS, 9);
-    put(6 * CLUSTER_SECTORS + 1, 2);
-    world_close();
-}
-
-static void three_states(void)
-{
-    one_image();
-    stack();
-}
-
-static void three_states_v1(void)
-{
-    one_image_v1();
-    stack();
-}
-
-static void three_states_on_raw(void)
-{
-    raw();
-    stack();
-}
-
-/* GUID_1 has two children. */
-static void forked(void)
-{
-    PlkError err;
-
-    one_image();
-    snapshot(GUID_1, false);
-    write_more();
-    snapshot(GUID_2, false);
-    must(plk_snapshot_switch(XML, NULL, GUID_1, false, &err), &err);
-    for (unsigned i = 0; i < SECTORS; i++)
-        world.now[i] = world.safe[i] = 1ull << world.known[0].stamps[i];
-    write_more();
-}
-
-static void temporary_below(void)
-{
-    one_image();
-    snapshot(GUID_1, false);
-    write_more();
-    snapshot(GUID_2, true);
-    write_more();
-}
-
-/* Left in use, with clusters behind the last named one. */
-static void left_open(void)
-{
-    three_states();
-    world_open();
-    put(3 * CLUSTER_SECTORS, CLUSTER_SECTORS + 5);
-    flush();
-    put(7 * CLUSTER_SECTORS, 4);
-    plk_disk_drop(world.disk);
-    world.disk = NULL;
-    memcpy(world.now, world.safe, sizeof world.now);
-}
-
-static void copy_of(const char *name, const char *copy)
-{
-    plk_cleanup(plk_io_closep) PlkIo *from = NULL, *to = NULL;
-    static char buf[65536];
-    uint64_t size;
-
-    if (plk_dir_open_file(world.mem, name, 0, 0, &from) < 0 || plk_io_size(from, &size) < 0 ||
-        plk_dir_open_file(world.mem, copy, PLK_OPEN_CREATE, 0600, &to) < 0 ||
-        plk_io_copy(to, 0, from, 0, size, NULL, buf, sizeof buf, PLK_POINT_DATA_COPY) < 0)
-        world_die("cannot copy %s", name);
-}
-
-static void with_a_copy(void)
-{
-    three_states();
-    copy_of("root.hds", "copy.hds");
-}
-
-static void without_descriptor(void)
-{
-    one_image();
-    if (plk_dir_unlink(world.mem, "DiskDescriptor.xml") < 0)
-        world_die("cannot remove the descriptor");
-}
-
-/* Left in use, an entry outside the file, an entry behind the disk, a tail. */
-static void damaged(void)
-{
-    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
-    static const uint8_t far[4] = {0xff, 0xff};
-    uint64_t size;
-
-    one_image();
-    if (plk_dir_open_file(world.mem, "root.hds", PLK_OPEN_WRITE, 0, &io) < 0 || plk_io_size(io, &size) < 0 ||
-        plk_io_write(io, far, 4, plk_bat_offset(7), PLK_POINT_META_BAT) < 0 ||
-        plk_io_truncate(io, size + CLUSTER_BYTES + 77, PLK_POINT_META_BAT) < 0)
-        world_die("cannot damage an image");
-}
-
-static void bare_files(void)
-{
-    three_states();
-    if (plk_dir_unlink(world.mem, "DiskDescriptor.xml") < 0)
-        world_die("cannot remove the descriptor");
-}
 
 /* ---- data ---- */
 
@@ -602,63 +412,63 @@ static int list(PlkError *err)
 }
 
 const Scenario scenarios[] = {
-    {"write into an image", one_image, write_about, DATA, NULL},
-    {"write into an image of version 1", one_image_v1, write_about, DATA, NULL},
-    {"write into a preallocated image", preallocated, write_about, DATA, NULL},
-    {"write into a raw image", raw, write_about, DATA, NULL},
-    {"write above snapshots", three_states, write_about, DATA, NULL},
-    {"write above a raw base", three_states_on_raw, write_about, DATA, NULL},
-    {"write to a disk left open", left_open, write_about, DATA, NULL},
-    {"snapshot while open", three_states, snapshot_while_open, DATA, NULL},
+    {"write into an image", start_one_image, write_about, DATA, NULL},
+    {"write into an image of version 1", start_one_image_v1, write_about, DATA, NULL},
+    {"write into a preallocated image", start_preallocated, write_about, DATA, NULL},
+    {"write into a raw image", start_raw, write_about, DATA, NULL},
+    {"write above snapshots", start_three_states, write_about, DATA, NULL},
+    {"write above a raw base", start_three_states_on_raw, write_about, DATA, NULL},
+    {"write to a disk left open", start_left_open, write_about, DATA, NULL},
+    {"snapshot while open", start_three_states, snapshot_while_open, DATA, NULL},
     {"create", world_empty, create_empty, MAKES, NULL},
     {"create and fill", world_empty, create_filled, MAKES, NULL},
     {"create preallocated and fill", world_empty, create_full, MAKES, NULL},
     {"create raw and fill", world_empty, create_raw, MAKES, NULL},
-    {"restore-descriptor", without_descriptor, restore, MAKES, "root.hds"},
-    {"snapshot", three_states, take, 0, NULL},
-    {"snapshot of a disk left open", left_open, take, 0, NULL},
-    {"snapshot above a temporary one", temporary_below, take, STEPS, NULL, GUID_2},
-    {"delete the active state", three_states, delete_active, 0, NULL},
-    {"delete in the middle", three_states, delete_middle, 0, NULL, GUID_2},
-    {"delete at the base", three_states, delete_base, 0, NULL, GUID_1},
-    {"delete one with two children", forked, delete_base, 0, NULL},
-    {"delete a sibling", forked, delete_middle, 0, NULL, GUID_1 GUID_2},
-    {"merge all", three_states, merge_all, 0, NULL, GUID_1 GUID_2},
-    {"merge all, version 1", three_states_v1, merge_all, 0, NULL, GUID_1 GUID_2},
-    {"merge all into raw", three_states_on_raw, merge_all, 0, NULL, GUID_1 GUID_2},
-    {"merge one", three_states, merge_one, 0, NULL, GUID_1},
-    {"merge into a new file", three_states, merge_new, 0, NULL},
-    {"merge what is temporary", temporary_below, merge_temporary, STEPS, NULL, GUID_2},
-    {"merge bare files", bare_files, merge_files, BARE, "root.hds*"},
-    {"merge bare files into a new one", bare_files, merge_files_new, BARE, "root.hds* new.hds"},
-    {"switch", three_states, switch_away, 0, NULL},
-    {"switch and keep", three_states, switch_keeping, 0, NULL},
-    {"grow", one_image, grow, STEPS, NULL},
-    {"grow a raw image", raw, grow, STEPS, NULL},
-    {"grow above snapshots", three_states, grow, STEPS, NULL},
-    {"grow the table", one_image, grow_table, STEPS, NULL},
-    {"shrink", one_image, shrink, STEPS, NULL},
-    {"shrink a raw image", raw, shrink, STEPS, NULL},
-    {"compact", one_image, compact, 0, NULL},
-    {"compact above snapshots", three_states, compact, 0, NULL},
-    {"convert to raw", one_image, to_raw, STEPS, NULL},
-    {"convert from raw", raw, to_expanded, STEPS, NULL},
-    {"convert to preallocated", one_image, to_preallocated, 0, NULL},
-    {"convert to expanded", preallocated, to_expanded, 0, NULL},
-    {"convert to version 1", three_states, to_version_1, 0, NULL},
-    {"convert to version 2", three_states_v1, to_version_2, 0, NULL},
-    {"replace", with_a_copy, replace_by_name, 0, "copy.hds root.hds"},
-    {"replace in place", with_a_copy, replace_in_place, 0, "copy.hds"},
-    {"scratch, kept", three_states, scratch_kept, STEPS, NULL},
-    {"scratch, dropped", three_states, scratch_dropped, 0, NULL},
-    {"check and mend", damaged, mend, 0, NULL},
-    {"check and mend what was left open", left_open, mend, 0, NULL},
-    {"check and fill holes", damaged, mend_sparse, 0, NULL},
-    {"check", damaged, look, READS, NULL},
-    {"check an image", left_open, look_at_image, READS, NULL},
-    {"read", three_states, read_all, READS, NULL},
-    {"read what was left open", left_open, read_all, READS, NULL},
-    {"map a snapshot", three_states_on_raw, map_all, READS, NULL},
-    {"list", three_states, list, READS, NULL},
+    {"restore-descriptor", start_without_descriptor, restore, MAKES, "root.hds"},
+    {"snapshot", start_three_states, take, 0, NULL},
+    {"snapshot of a disk left open", start_left_open, take, 0, NULL},
+    {"snapshot above a temporary one", start_temporary_below, take, STEPS, NULL, GUID_2},
+    {"delete the active state", start_three_states, delete_active, 0, NULL},
+    {"delete in the middle", start_three_states, delete_middle, 0, NULL, GUID_2},
+    {"delete at the base", start_three_states, delete_base, 0, NULL, GUID_1},
+    {"delete one with two children", start_forked, delete_base, 0, NULL},
+    {"delete a sibling", start_forked, delete_middle, 0, NULL, GUID_1 GUID_2},
+    {"merge all", start_three_states, merge_all, 0, NULL, GUID_1 GUID_2},
+    {"merge all, version 1", start_three_states_v1, merge_all, 0, NULL, GUID_1 GUID_2},
+    {"merge all into raw", start_three_states_on_raw, merge_all, 0, NULL, GUID_1 GUID_2},
+    {"merge one", start_three_states, merge_one, 0, NULL, GUID_1},
+    {"merge into a new file", start_three_states, merge_new, 0, NULL},
+    {"merge what is temporary", start_temporary_below, merge_temporary, STEPS, NULL, GUID_2},
+    {"merge bare files", start_bare_files, merge_files, BARE, "root.hds*"},
+    {"merge bare files into a new one", start_bare_files, merge_files_new, BARE, "root.hds* new.hds"},
+    {"switch", start_three_states, switch_away, 0, NULL},
+    {"switch and keep", start_three_states, switch_keeping, 0, NULL},
+    {"grow", start_one_image, grow, STEPS, NULL},
+    {"grow a raw image", start_raw, grow, STEPS, NULL},
+    {"grow above snapshots", start_three_states, grow, STEPS, NULL},
+    {"grow the table", start_one_image, grow_table, STEPS, NULL},
+    {"shrink", start_one_image, shrink, STEPS, NULL},
+    {"shrink a raw image", start_raw, shrink, STEPS, NULL},
+    {"compact", start_one_image, compact, 0, NULL},
+    {"compact above snapshots", start_three_states, compact, 0, NULL},
+    {"convert to raw", start_one_image, to_raw, STEPS, NULL},
+    {"convert from raw", start_raw, to_expanded, STEPS, NULL},
+    {"convert to preallocated", start_one_image, to_preallocated, 0, NULL},
+    {"convert to expanded", start_preallocated, to_expanded, 0, NULL},
+    {"convert to version 1", start_three_states, to_version_1, 0, NULL},
+    {"convert to version 2", start_three_states_v1, to_version_2, 0, NULL},
+    {"replace", start_with_a_copy, replace_by_name, 0, "copy.hds root.hds"},
+    {"replace in place", start_with_a_copy, replace_in_place, 0, "copy.hds"},
+    {"scratch, kept", start_three_states, scratch_kept, STEPS, NULL},
+    {"scratch, dropped", start_three_states, scratch_dropped, 0, NULL},
+    {"check and mend", start_damaged, mend, 0, NULL},
+    {"check and mend what was left open", start_left_open, mend, 0, NULL},
+    {"check and fill holes", start_damaged, mend_sparse, 0, NULL},
+    {"check", start_damaged, look, READS, NULL},
+    {"check an image", start_left_open, look_at_image, READS, NULL},
+    {"read", start_three_states, read_all, READS, NULL},
+    {"read what was left open", start_left_open, read_all, READS, NULL},
+    {"map a snapshot", start_three_states_on_raw, map_all, READS, NULL},
+    {"list", start_three_states, list, READS, NULL},
 };
 const unsigned n_scenarios = sizeof scenarios / sizeof scenarios[0];

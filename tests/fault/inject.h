@@ -88,6 +88,23 @@ bool find_stray(const char *also, char *name, size_t len);
 /* Live allocations of the whole process; constant where a sanitizer does that work. */
 long live_allocations(void);
 
+/* ---- disks to begin with ---- */
+
+void start_one_image(void);
+void start_one_image_v1(void);
+void start_preallocated(void);
+void start_raw(void);
+void start_three_states(void);
+void start_three_states_v1(void);
+void start_three_states_on_raw(void);
+void start_forked(void);
+void start_temporary_below(void);
+void start_left_open(void);
+void start_with_a_copy(void);
+void start_without_descriptor(void);
+void start_damaged(void);
+void start_bare_files(void);
+
 /* ---- scenarios ---- */
 
 typedef enum ScenarioFlags {

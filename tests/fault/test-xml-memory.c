@@ -40,14 +40,14 @@ static const char text[] =
     "</Parallels_disk_image>\n";
 
 static long left; /* allocations until the one that fails; 0 = none does */
-static bool sticky, failed;
+static bool sticky, starved;
 
 static bool starves(void)
 {
     if (left == 0 || --left > 0)
         return false;
     left = sticky;
-    failed = true;
+    starved = true;
     return true;
 }
 
@@ -111,10 +111,10 @@ static void starve_in_turn(bool for_good)
     long n = 0;
 
     CHECK(whole && strstr(whole, "<Deeper a=\"1\" b=\"2\"/>") && strstr(whole, "<Temporary/>"));
-    for (failed = true; failed;) {
+    for (starved = true; starved;) {
         char *printed;
 
-        failed = false;
+        starved = false;
         sticky = for_good;
         left = ++n;
         err = (PlkError){0};
