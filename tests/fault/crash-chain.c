@@ -158,6 +158,25 @@ static void delete_active(World *w)
     world_session(w, 4);
 }
 
+/* The state that a scratch delta leaves when it is killed between its commit and its merge. */
+static void merge_temporary(World *w)
+{
+    PlkSnapshotSpec spec = {.struct_size = sizeof spec, .temporary = true};
+    PlkGuid unused;
+
+    begin(w, expanded);
+    world_take(w);
+    world_session(w, 6);
+    world_open_store(w);
+    MUST(plk_store_snapshot(w->store, &spec, &unused, &must_error));
+    world_close_store(w);
+    world_session(w, 6);
+    world_open_store(w);
+    MUST(plk_store_merge_temporary(w->store, NULL, NULL, &must_error));
+    world_close_store(w);
+    world_session(w, 3);
+}
+
 static void go_back(World *w, bool keep_old)
 {
     Shot *first;
@@ -192,6 +211,7 @@ const ScenarioGroup chain_scenarios = {"chain", (const Scenario[]){
     {"delete-leaf", delete_leaf, 1},
     {"delete-fork", delete_fork, 2},
     {"delete-active", delete_active, 1},
+    {"merge-temporary", merge_temporary, 1},
     {"switch-and-drop", switch_and_drop, 1},
     {"switch-and-keep", switch_and_keep, 1},
     {0},

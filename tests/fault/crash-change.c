@@ -105,6 +105,21 @@ static void change_version(World *w)
     world_session(w, 4);
 }
 
+/* Undone while the process lives; or after it. */
+static void version_cancelled(World *w)
+{
+    PlkError err;
+
+    begin(w, expanded, 3);
+    world_take(w);
+    world_session(w, 4);
+    world_ready(w);
+    world_open_store(w);
+    MUST_BE(plk_store_convert_version(w->store, 1, &impatient, &err) < 0);
+    world_close_store(w);
+    world_session(w, 4);
+}
+
 static void convert(World *w, PlkFormat to, bool alloc_full)
 {
     world_open_store(w);
@@ -127,6 +142,17 @@ static void format_preallocated(World *w)
     begin(w, version_1, 4);
     convert(w, PLK_FORMAT_PREALLOCATED, false);
     convert(w, PLK_FORMAT_EXPANDED, false);
+}
+
+static void format_cancelled(World *w)
+{
+    PlkError err;
+
+    begin(w, expanded, 4);
+    world_open_store(w);
+    MUST_BE(plk_store_convert_format(w->store, PLK_FORMAT_PREALLOCATED, chance(2), &impatient, &err) < 0);
+    world_close_store(w);
+    world_session(w, 4);
 }
 
 /* All clusters get an entry and real blocks. */
@@ -236,9 +262,11 @@ const ScenarioGroup change_scenarios = {"change", (const Scenario[]){
     {"shrink-disk", shrink_disk, 2},
     {"pack-disk", pack_disk, 2},
     {"change-version", change_version, 3},
+    {"version-cancelled", version_cancelled, 2},
     {"format-to-raw-and-back", format_to_raw_and_back, 3},
     {"format-preallocated", format_preallocated, 2},
     {"format-raw-to-preallocated", format_raw_to_preallocated, 1},
+    {"format-cancelled", format_cancelled, 1},
     {"fill-holes", fill_holes, 1},
     {"scratch-commit", scratch_commit, 3},
     {"scratch-commit-bigger", scratch_commit_bigger, 2},

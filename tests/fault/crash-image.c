@@ -79,23 +79,18 @@ static void grow_near(World *w)
     world_session(w, 4);
 }
 
-/* A growth that is killed in the middle, and then done. */
-static int stop(void *arg, const char *what, uint64_t done, uint64_t total)
-{
-    return 1;
-}
-
+/* A growth that is stopped in the middle, and then done. */
 static void grow_cancelled(World *w)
 {
-    const PlkProgress progress = {.update = stop};
     PlkImage *img;
     PlkError err;
 
     world_bare(w, expanded, 4);
     world_session(w, 10);
     MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img, &must_error));
-    if (plk_image_grow(img, BIG, &progress, &err) == 0) /* nothing was in the way */
-        world_resized(w, BIG);
+    world_resized(w, BIG); /* it is done if nothing is in the way */
+    if (plk_image_grow(img, BIG, &impatient, &err) < 0)
+        world_resized(w, w->sizes[0].sectors);
     MUST(plk_image_close(img, &must_error));
     world_acknowledge(w);
     world_session(w, 4);
@@ -150,6 +145,26 @@ static void pack_expanded(World *w)
 static void pack_version_1(World *w)
 {
     pack_kind(w, version_1);
+}
+
+static void pack_cancelled(World *w)
+{
+    uint64_t freed;
+    PlkImage *img;
+    PlkError err;
+
+    world_bare(w, expanded, 6);
+    world_open(w);
+    for (unsigned i = 0; i < 6; i++)
+        world_put(w, i * CLUSTER_SECTORS + chance(8), 8);
+    world_discard(w, chance(3), 1 + chance(3));
+    world_close(w);
+    world_ready(w);
+    MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img, &must_error));
+    MUST_BE(plk_image_compact(img, &freed, &impatient, &err) < 0);
+    MUST(plk_image_close(img, &must_error));
+    world_session(w, 4);
+    change(w, pack, w->sectors);
 }
 
 /* ---- merging of files ---- */
@@ -234,6 +249,7 @@ const ScenarioGroup image_scenarios = {"image", (const Scenario[]){
     {"shrink-raw", shrink_raw, 1},
     {"pack-expanded", pack_expanded, 3},
     {"pack-version-1", pack_version_1, 1},
+    {"pack-cancelled", pack_cancelled, 2},
     {"merge-files", merge_files, 2},
     {"merge-files-version-1", merge_files_version_1, 1},
     {"merge-files-raw", merge_files_raw, 1},

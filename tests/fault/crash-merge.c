@@ -96,12 +96,31 @@ static void merge_raw_to_new(World *w)
     merge_new(w, raw);
 }
 
+/* Stopped, written to, and merged after all. */
+static void merge_cancelled(World *w)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true};
+    PlkError err;
+
+    stack(w, expanded);
+    w->shots[0].doomed = w->shots[1].doomed = world_now(w);
+    world_open_store(w);
+    (void)plk_store_merge(w->store, &spec, &impatient, &err); /* unless there was nothing to copy */
+    world_close_store(w);
+    world_session(w, 4);
+    world_open_store(w);
+    if (w->store->desc.n_images > 1)
+        MUST(plk_store_merge(w->store, &spec, NULL, &must_error));
+    world_close_store(w);
+}
+
 const ScenarioGroup merge_scenarios = {"merge", (const Scenario[]){
     {"merge-expanded", merge_expanded, 3},
     {"merge-version-1", merge_version_1, 2},
     {"merge-raw", merge_raw, 2},
     {"merge-preallocated", merge_preallocated, 1},
     {"merge-range", merge_range, 2},
+    {"merge-cancelled", merge_cancelled, 2},
     {"merge-top", merge_top, 1},
     {"merge-to-new", merge_to_new, 2},
     {"merge-raw-to-new", merge_raw_to_new, 1},

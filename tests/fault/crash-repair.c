@@ -182,8 +182,9 @@ static void share(World *w, PlkIo *io, PlkHeader *h)
 
 static bool repair(Exam *x)
 {
-    PlkCheckOptions o = {.struct_size = sizeof o,
-                         .repair = PLK_REPAIR_LOSSLESS | PLK_REPAIR_LOSSY | PLK_REPAIR_IN_USE};
+    PlkCheckOptions o = {.struct_size = sizeof o, .sparse = x->w->fills,
+                         .repair = PLK_REPAIR_LOSSLESS | PLK_REPAIR_LOSSY | PLK_REPAIR_IN_USE |
+                                   (x->w->fills ? PLK_REPAIR_SPARSE : 0u)};
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     PlkCheckResult result = {0};
     PlkError err;
@@ -239,7 +240,7 @@ static void damage(World *w, Damage *const *ways, unsigned n)
     plk_io_close(io);
 }
 
-static void repair_after(World *w, ImageKind kind, bool big, Damage *const *ways, unsigned n)
+static void repair_and(bool fills, World *w, ImageKind kind, bool big, Damage *const *ways, unsigned n)
 {
     Exam x = {.w = w};
     PlkImage *img;
@@ -254,6 +255,7 @@ static void repair_after(World *w, ImageKind kind, bool big, Damage *const *ways
     world_session(w, 8);
     damage(w, ways, n);
     world_ready(w);
+    w->fills = fills;
     w->damaged = true;
     w->recover = repair;
     w->judge = exam_repaired;
@@ -262,6 +264,11 @@ static void repair_after(World *w, ImageKind kind, bool big, Damage *const *ways
         must_die(__FILE__, __LINE__, "damage that is not repaired: %s", x.what);
     w->done = world_now(w);
     world_acknowledge(w);
+}
+
+static void repair_after(World *w, ImageKind kind, bool big, Damage *const *ways, unsigned n)
+{
+    repair_and(false, w, kind, big, ways, n);
 }
 
 static void repair_header(World *w)
@@ -306,6 +313,14 @@ static void repair_shared(World *w)
     repair_after(w, expanded, false, ways, 3);
 }
 
+/* Holes get real blocks; nothing of it may show. */
+static void repair_holes(World *w)
+{
+    Damage *const ways[] = {leave_in_use, name_beyond_file, cut_short};
+
+    repair_and(true, w, expanded, false, ways, 3);
+}
+
 static void repair_everything(World *w)
 {
     Damage *const ways[] = {cut_short, share, name_header, name_beyond_device, misalign, name_beyond_file,
@@ -321,6 +336,7 @@ const ScenarioGroup repair_scenarios = {"repair", (const Scenario[]){
     {"repair-entries-version-1", repair_entries_version_1, 2},
     {"repair-entries-into-header", repair_entries_into_header, 2},
     {"repair-shared", repair_shared, 3},
+    {"repair-holes", repair_holes, 1},
     {"repair-everything", repair_everything, 4},
     {0},
 }};

@@ -38,6 +38,13 @@ void must_die(const char *file, int line, const char *fmt, ...)
     exit(1);
 }
 
+static int stop(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    return 1;
+}
+
+const PlkProgress impatient = {.update = stop};
+
 /* ---- notes ---- */
 
 size_t world_now(World *w)
