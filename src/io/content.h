@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The bytes of a file in memory, as sectors that files share: what copies of a file have in common exists once,
- * and is copied when one of them changes it. A copy costs a handful of instructions for each 32 KiB.
+ * The bytes of a file in memory, as sectors that files share: what copies of a file have in common exists
+ * once, and is copied when one of them changes it. A copy costs a handful of instructions for each 32 KiB.
  *
  *  - A sector that is not there reads as zeros.
  *  - A sector or chunk that somebody else refers to as well is never written to: its writer takes a copy.

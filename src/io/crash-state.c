@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a crash may leave: the plan of a position, and states made from it. crash.h says how they hang together. */
+/*
+ * What a crash may leave: the plan of a position, and states made from it. crash.h says how they hang
+ * together.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The walk through the states of crashes; see crash-walk.h. Consecutive states differ in as little as possible. */
+/*
+ * The walk through the states of crashes; see crash-walk.h. Consecutive states differ in as little as
+ * possible.
+ */
 #include "io/crash-walk.h"
 
 #include <assert.h>
@@ -313,7 +316,10 @@ static int walk_corners(Walker *w, bool full, size_t step)
     return r == 0 ? walk_chains(w, full) : r;
 }
 
-/* Pieces are kept with a chance of 1, 2, 4, 6 or 7 in 8: mixed states, and such that are nearly none or all. */
+/*
+ * Pieces are kept with a chance of 1, 2, 4, 6 or 7 in 8: mixed states, and such that are nearly none or
+ * all.
+ */
 static int keep_some(Walker *w)
 {
     static const unsigned odds[] = {1, 2, 4, 4, 6, 7};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A crash walks along the log; behind it everything is either durable, and applied here, or pending, and up to
- * crash-state.c.
+ * A crash walks along the log; behind it everything is either durable, and applied here, or pending, and up
+ * to crash-state.c.
  */
 #include "io/crash.h"
 

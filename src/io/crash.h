@@ -3,10 +3,10 @@
  * A crash from inside: what is durable at its position, which crash.c keeps up to date along the log, and the
  * pieces that are up to chance, which crash-state.c turns into states.
  *
- * The second half is a plan, made for one position and one size of piece. Each sector that pending pieces touch
- * is a site. What a site holds in a state is what its newest kept piece put there, as far as the changes of
- * length that were kept let it be seen, else what lies below all pieces. So keeping or dropping a piece
- * changes its own sites and nothing else; a change of a file's kept lengths makes the file anew.
+ * The second half is a plan, made for one position and one size of piece. Each sector that pending pieces
+ * touch is a site. What a site holds in a state is what its newest kept piece put there, as far as the
+ * changes of length that were kept let it be seen, else what lies below all pieces. So keeping or dropping
+ * a piece changes its own sites and nothing else; a change of a file's kept lengths makes the file anew.
  */
 #pragma once
 

@@ -191,11 +191,9 @@ static int memory_next_data(PlkIo *io, uint64_t off, uint64_t *ret_start, uint64
     PLK_LOCKED(&node->mutex);
     uint64_t start, end;
 
-    if (off >= node->size || !plk_content_next_data(&node->content, off, &start, &end) || start >= node->size) {
-        *ret_start = *ret_end = node->size;
-        return 0;
-    }
-    *ret_start = start;
+    if (off >= node->size || !plk_content_next_data(&node->content, off, &start, &end))
+        start = end = node->size;
+    *ret_start = PLK_MIN(start, node->size);
     *ret_end = PLK_MIN(end, node->size);
     return 0;
 }

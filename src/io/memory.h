@@ -20,7 +20,9 @@ PLK_DEFINE_CLEANUP(PlkMemoryNode, plk_memory_unref)
 int plk_memory_open(PlkMemoryNode *node, const char *name, bool writable, PlkIo **ret);
 PlkMemoryNode *plk_memory_node(PlkIo *io); /* NULL when io is something else */
 
-/* A number that stays with the file, for whoever watches files; 0 at first. Guarded by that one's own lock. */
+/*
+ * A number that stays with the file, for whoever watches files; 0 at first. Guarded by that one's own lock.
+ */
 unsigned *plk_memory_tag(PlkMemoryNode *node);
 
 /* ---- for those that make and compare states of files: the recorder ---- */
@@ -31,7 +33,10 @@ PlkMemoryNode *plk_memory_new_of(const PlkContent *content, uint64_t size);
 int plk_memory_share(PlkMemoryNode *node, PlkContent *ret, uint64_t *ret_size);
 /* References to its sectors as they are now, NULL for holes. */
 void plk_memory_get(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData **ret);
-/* Puts these in their place, zeros if there is no list; the file reaches to their end at least. 0 or -ENOMEM. */
+/*
+ * Puts these in their place, zeros if there is no list; the file reaches to their end at least. 0 or
+ * -ENOMEM.
+ */
 int plk_memory_put(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData *const *sectors);
 
 /* One more name, a canonical path that is not there yet, in a directory in memory. 0 or -ENOMEM. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The writing half of the recorder: every change is made in memory first, then logged as what it left there, so
- * that a logged sector is whole whatever the call changed of it. The log shares these sectors with the file.
+ * The writing half of the recorder: every change is made in memory first, then logged as what it left
+ * there, so that a logged sector is whole whatever the call changed of it. The log shares these sectors
+ * with the file.
  */
 #include "io/record.h"
 

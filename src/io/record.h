@@ -12,8 +12,8 @@
  *  - what a sync covered, always;
  *  - of the sectors written to a file since its last sync any subset, in any order; with pieces of 4096 bytes
  *    what one write left in one block is kept or lost as one;
- *  - of the file's changes of length since then a prefix, whatever is kept of the bytes: bytes beyond the kept
- *    length do not show, a kept length without its bytes shows zeros, and bytes that a kept truncation
+ *  - of the file's changes of length since then a prefix, whatever is kept of the bytes: bytes beyond the
+ *    kept length do not show, a kept length without its bytes shows zeros, and bytes that a kept truncation
  *    cut off stay away;
  *  - of the directory's changes since its last sync a prefix. A sync of a file does not make its name
  *    durable.
@@ -34,15 +34,15 @@ typedef struct PlkCrash PlkCrash;
 
 /* A mistake built in on purpose, to see that a test of crashes notices. */
 typedef struct PlkRecordBug {
-    PlkPoint swallow; /* syncs at this point do nothing; PLK_POINT_NONE = none */
-    PlkPoint hasten;  /* changes at this point come before the last sync of their file; PLK_POINT_NONE = none */
+    PlkPoint swallow; /* syncs at this point do nothing; PLK_POINT_NONE = there is none */
+    PlkPoint hasten;  /* changes at this point come before the last sync of their file */
 } PlkRecordBug;
 
 /* `path` is what the directory says it is called. */
 int plk_record_new(const char *path, PlkRecord **ret);
 /*
- * A record that begins with what is in a directory in memory, such as one of the states below, all of it durable:
- * for recording a recovery. Takes the directory over when it succeeds.
+ * A record that begins with what is in a directory in memory, such as one of the states below, all of it
+ * durable: for recording a recovery. Takes the directory over when it succeeds.
  */
 int plk_record_new_over(PlkDir *state, PlkRecord **ret);
 void plk_record_free(PlkRecord *record); /* after all that was opened through it; NULL is fine */
@@ -69,18 +69,19 @@ int plk_crash_advance(PlkCrash *crash, size_t position);
 typedef unsigned PlkChooseFn(void *arg, unsigned n);
 
 /*
- * One of the states it may leave, as a directory in memory of its own. `sector` is 512 or 4096. Asked for are: how
- * many changes of names are kept; for each file that has a name then, how many of its lengths, and of each write
- * whether nothing (0), all (1) or some (2) of it is, then piece by piece. What makes no difference is not asked.
+ * One of the states it may leave, as a directory in memory of its own. `sector` is 512 or 4096. Asked for
+ * are: how many changes of names are kept; for each file that has a name then, how many of its lengths, and
+ * of each write whether nothing (0), all (1) or some (2) of it is, then piece by piece. What makes no
+ * difference is not asked.
  */
 int plk_crash_materialise(PlkCrash *crash, unsigned sector, PlkChooseFn *choose, void *arg, PlkDir **ret);
 
 /*
  * ---- states one by one; io/crash-walk.h walks through them ----
  *
- * A plan divides what is pending into pieces, each kept or not, and chains, of each of which a prefix is kept.
- * Pieces that make no difference to any state, and those of files that no name can lead to, are left out. At
- * first nothing is kept. All return 0 or -ENOMEM, after which the crash can only be freed.
+ * A plan divides what is pending into pieces, each kept or not, and chains, of each of which a prefix is
+ * kept. Pieces that make no difference to any state, and those of files that no name can lead to, are left
+ * out. At first nothing is kept. All return 0 or -ENOMEM, after which the crash can only be freed.
  */
 int plk_crash_plan(PlkCrash *crash, unsigned sector);
 size_t plk_crash_pieces(const PlkCrash *crash);

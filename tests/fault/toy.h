@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A storage engine of a hundred lines that can make mistakes: a header and a table in the first cluster, data
- * clusters behind it. It shows that the crash laboratory finds what is wrong and nothing else, and how fast it is.
+ * A storage engine of a hundred lines that can make mistakes: a header and a table in the first cluster,
+ * data clusters behind it. It shows that the crash laboratory finds what is wrong and nothing else, and how
+ * fast it is.
  */
 #pragma once
 
