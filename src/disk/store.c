@@ -77,7 +77,7 @@ static int split_path(const char *path, char **ret_dir, const char **ret_name, P
     return *ret_dir ? 0 : plk_fail_nomem(err);
 }
 
-int plk_store_open(const char *path, const char *root, PlkStore **ret, PlkError *err)
+int plk_store_open_any(const char *path, const char *root, PlkStore **ret, PlkError *err)
 {
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
     PLK_FREE char *where = NULL;
@@ -91,14 +91,25 @@ int plk_store_open(const char *path, const char *root, PlkStore **ret, PlkError 
         return plk_fail_errno(err, PLK_ERROR_DESCRIPTOR, -r, "descriptor '%s'", path);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open directory '%s'", where);
-    r = plk_dir_exists(dir, name);
-    if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_OPEN, r, "descriptor '%s/%s'", dir->path, name);
-    if (r == 0)
-        return plk_fail_errno(err, PLK_ERROR_DESCRIPTOR, ENOENT, "descriptor '%s/%s'", dir->path, name);
     if (plk_store_open_dir(dir, name, ret, err) < 0)
         return -1;
     dir = NULL;
+    return 0;
+}
+
+int plk_store_open(const char *path, const char *root, PlkStore **ret, PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+    int r;
+
+    if (plk_store_open_any(path, root, &store, err) < 0)
+        return -1;
+    r = plk_dir_exists(store->dir, store->name);
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_OPEN, r, "descriptor '%s'", store->path);
+    if (r == 0)
+        return plk_fail_errno(err, PLK_ERROR_DESCRIPTOR, ENOENT, "descriptor '%s'", store->path);
+    *ret = PLK_TAKE(store);
     return 0;
 }
 

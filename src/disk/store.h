@@ -37,6 +37,8 @@ typedef struct PlkStore {
 
 /* path: the descriptor or its directory. DESCRIPTOR error if it is not there. Reads nothing. */
 int plk_store_open(const char *path, const char *root, PlkStore **ret, PlkError *err);
+/* A descriptor, or a directory, whether there is a descriptor or not. For a rescue. */
+int plk_store_open_any(const char *path, const char *root, PlkStore **ret, PlkError *err);
 /* The same in an open directory, which is taken over on success; the descriptor need not exist. */
 int plk_store_open_dir(PlkDir *dir, const char *name, PlkStore **ret, PlkError *err);
 void plk_store_close(PlkStore *store); /* aborts what was begun; NULL is fine */

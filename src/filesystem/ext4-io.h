@@ -20,6 +20,9 @@
  */
 int plk_ext4_open(PlkDisk *disk, const PlkPartition *part, bool writable, ext2_filsys *ret, PlkError *err);
 
+/* The driver that would mount it: "ext4" alone knows extents and its later features. */
+const char *plk_ext4_type(ext2_filsys fs);
+
 /* Before inodes are made; also_blocks: before they get contents. On a big disk the block bitmaps are most of the work. */
 int plk_ext4_read_bitmaps(ext2_filsys fs, bool also_blocks, PlkError *err);
 

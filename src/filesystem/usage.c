@@ -7,8 +7,7 @@
 #include "base/cleanup.h"
 #include "filesystem/ext4-io.h"
 
-/* The driver that would mount it; ext4 alone knows extents and its later features. */
-static const char *type_of(ext2_filsys fs)
+const char *plk_ext4_type(ext2_filsys fs)
 {
     if (ext2fs_has_feature_extents(fs->super) || ext2fs_has_feature_flex_bg(fs->super) ||
         ext2fs_has_feature_64bit(fs->super) || ext2fs_has_feature_metadata_csum(fs->super) ||
@@ -31,6 +30,6 @@ int plk_filesystem_usage(PlkDisk *disk, PlkFsUsage *ret, PlkError *err)
         .inodes = fs->super->s_inodes_count,
         .inodes_free = fs->super->s_free_inodes_count,
     };
-    snprintf(ret->type, sizeof ret->type, "%s", type_of(fs));
+    snprintf(ret->type, sizeof ret->type, "%s", plk_ext4_type(fs));
     return 0;
 }
