@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Changes of a described disk: its size, its packing, its format and its version; and a scratch delta above it. */
+/* Changes of a described disk: size, packing, format and version; and a scratch delta above it. */
 #include "crash-walk.h"
 
 #include "disk/scratch.h"

@@ -294,7 +294,8 @@ static bool images_are_sound(Exam *x)
         return good;
     }
     for (size_t i = 0; good && i < x->store->desc.n_images; i++)
-        good = exam_image_is_sound(x, x->store->desc.images[i].file, plk_store_is_raw(&x->store->desc, (int)i));
+        good = exam_image_is_sound(x, x->store->desc.images[i].file,
+                                   plk_store_is_raw(&x->store->desc, (int)i));
     return good;
 }
 

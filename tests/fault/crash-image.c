@@ -87,7 +87,8 @@ static void grow_cancelled(World *w)
 
     world_bare(w, expanded, 4);
     world_session(w, 10);
-    MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img, &must_error));
+    MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img,
+                              &must_error));
     world_resized(w, BIG); /* it is done if nothing is in the way */
     if (plk_image_grow(img, BIG, &impatient, &err) < 0)
         world_resized(w, w->sizes[0].sectors);
@@ -160,7 +161,8 @@ static void pack_cancelled(World *w)
     world_discard(w, chance(3), 1 + chance(3));
     world_close(w);
     world_ready(w);
-    MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img, &must_error));
+    MUST(plk_chain_open_image(w->dir, "root.hds", PLK_IMAGE_WRITE, false, CLUSTER_SECTORS, &img,
+                              &must_error));
     MUST_BE(plk_image_compact(img, &freed, &impatient, &err) < 0);
     MUST(plk_image_close(img, &must_error));
     world_session(w, 4);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Repairs: an image is damaged on purpose, in several ways at once, and checked with all repairs. After a crash
- * of that the same check, once, makes the image sound, and gives up nothing that the damage had left.
+ * Repairs: an image is damaged on purpose, in several ways at once, and checked with all repairs. After a
+ * crash of that the same check, once, makes the image sound, and gives up nothing that the damage had left.
  */
 #include "crash-walk.h"
 
 #include "base/cleanup.h"
+#include "base/endian.h"
 #include "base/math.h"
 #include "image/check.h"
 
@@ -53,9 +54,9 @@ static uint32_t read_entry(PlkIo *io, const PlkHeader *h, uint32_t slot)
 static void write_entry(PlkIo *io, const PlkHeader *h, uint32_t slot, uint32_t cluster, uint32_t off)
 {
     uint32_t value = cluster * (h->version == 1 ? h->cluster_sectors : 1) + off;
-    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
+    PlkLe32 entry = plk_to_le32(value);
 
-    MUST_BE(plk_io_write(io, bytes, sizeof bytes, plk_bat_offset(slot), PLK_POINT_META_BAT) == 0);
+    MUST_BE(plk_io_write(io, &entry, sizeof entry, plk_bat_offset(slot), PLK_POINT_META_BAT) == 0);
 }
 
 /* ---- damage: each a function of the file, with a word to the oracle where something is lost ---- */

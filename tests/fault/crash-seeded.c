@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Does the proof notice? Each mistake is made in turn, in the engine (base/seeded.h) or by the recorder, which
- * loses syncs and hastens writes at a named point; the scenario beside it must find something wrong.
+ * Does the proof notice? Each mistake is made in turn, in the engine (base/seeded.h) or by the recorder,
+ * which loses syncs and hastens writes at a named point; the scenario beside it must find something wrong.
  */
 #include "crash-walk.h"
 

@@ -55,7 +55,8 @@ bool walk(World *w, const Scenario *scenario, uint32_t seed, PlkCrashTally *tall
     return r == 0;
 }
 
-const Scenario *find_scenario(const ScenarioGroup *const *groups, size_t n, const char *group, const char *name)
+const Scenario *find_scenario(const ScenarioGroup *const *groups, size_t n, const char *group,
+                              const char *name)
 {
     for (size_t i = 0; i < n; i++)
         for (const Scenario *s = groups[i]->items; s->name; s++)

@@ -186,7 +186,7 @@ static int sync_file(void *arg, const char *name)
     return r < 0 ? r : plk_io_sync(io, PLK_POINT_FILE_SYNC);
 }
 
-/* The syncs behind that of the directory are for the recorder: what it hastens goes before a file's last sync. */
+/* The syncs behind the directory's are for the recorder: what it hastens goes before a file's last sync. */
 void world_ready(World *w)
 {
     plk_record_set_bug(w->record, (PlkRecordBug){0});

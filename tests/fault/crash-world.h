@@ -83,7 +83,7 @@ struct World {
     bool bare, alloc_full, killed;
     bool damaged; /* opening it comes after its repair, */
     bool fills;   /* which gives holes real blocks */
-    uint8_t alias[SECTORS_MAX / CLUSTER_SECTORS]; /* this cluster reads as that one, counted from 1; 0 = itself */
+    uint8_t alias[SECTORS_MAX / CLUSTER_SECTORS]; /* it reads as this cluster, counted from 1; 0: as itself */
     PlkChainFile files[FILES_MAX]; /* bare: base to top */
     size_t n_files, n_after;       /* that many from position `collapse` on, if that is not 0 */
     size_t collapse;
@@ -113,7 +113,8 @@ uint32_t chance(uint32_t n); /* 0 .. n - 1 */
 /* ---- what must not fail while a scenario runs ---- */
 
 extern PlkError must_error; /* for the calls inside MUST() */
-__attribute__((noreturn, format(printf, 3, 4))) void must_die(const char *file, int line, const char *fmt, ...);
+__attribute__((noreturn, format(printf, 3, 4))) void must_die(const char *file, int line, const char *fmt,
+                                                              ...);
 #define MUST(call) ((call) == 0 ? (void)0 : must_die(__FILE__, __LINE__, "%s: %s", #call, must_error.message))
 #define MUST_BE(cond) ((cond) ? (void)0 : must_die(__FILE__, __LINE__, "not true: %s", #cond))
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * test-crashes GROUP [SCENARIO]: what crashes leave, replayed until STATES (of the environment) states were
- * examined. SEED begins the rounds elsewhere; ROUNDS ends them. A failure names what is needed to see it again.
+ * covered. SEED begins the rounds elsewhere; ROUNDS ends them. A failure names what is needed to see it
+ * again.
  */
 #include <malloc.h>
 #include <time.h>
@@ -32,8 +33,8 @@ static void report(const char *name, const PlkCrashTally *t, double seconds)
 {
     seconds += seconds <= 0;
     printf("%-30s %9llu states %8llu examined %8llu of recoveries %7.1f s %7.0f/s\n", name,
-           (unsigned long long)t->covered, (unsigned long long)t->examined, (unsigned long long)t->nested, seconds,
-           (double)t->covered / seconds);
+           (unsigned long long)t->covered, (unsigned long long)t->examined, (unsigned long long)t->nested,
+           seconds, (double)t->covered / seconds);
     fflush(stdout);
 }
 
