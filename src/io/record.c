@@ -345,11 +345,11 @@ static int wrap_opened(PlkDir *dir, PlkIo *next, bool is_new, const char *path, 
 
 static int recorddir_open(PlkDir *dir, const char *path, unsigned flags, mode_t mode, PlkIo **ret)
 {
-    bool is_new = plk_dir_exists(memory_of(dir), path) == 0;
+    int there = plk_dir_exists(memory_of(dir), path);
     PlkIo *next;
-    int r = plk_dir_open_file(memory_of(dir), path, flags, mode, &next);
+    int r = there < 0 ? there : plk_dir_open_file(memory_of(dir), path, flags, mode, &next);
 
-    return r < 0 ? r : wrap_opened(dir, next, is_new, path, ret);
+    return r < 0 ? r : wrap_opened(dir, next, !there, path, ret);
 }
 
 static int recorddir_create_unnamed(PlkDir *dir, mode_t mode, PlkIo **ret)
@@ -406,11 +406,11 @@ static int recorddir_free_space(PlkDir *dir, uint64_t *ret)
 
 static int recorddir_flock(PlkDir *dir, const char *path, int timeout_ms, PlkIo **ret_held)
 {
-    bool is_new = plk_dir_exists(memory_of(dir), path) == 0;
+    int there = plk_dir_exists(memory_of(dir), path);
     PlkIo *next;
-    int r = plk_dir_flock(memory_of(dir), path, timeout_ms, &next);
+    int r = there < 0 ? there : plk_dir_flock(memory_of(dir), path, timeout_ms, &next);
 
-    return r < 0 ? r : wrap_opened(dir, next, is_new, path, ret_held);
+    return r < 0 ? r : wrap_opened(dir, next, !there, path, ret_held);
 }
 
 static void recorddir_close(PlkDir *dir)

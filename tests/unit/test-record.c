@@ -2,6 +2,7 @@
 /* The recorder: which states a crash may leave of a small file, and which it may not. */
 #include <errno.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "io/crash-walk.h"
 #include "test.h"
@@ -377,6 +378,48 @@ TEST(a_record_over_a_state_begins_where_that_ended)
     CHECK_INT(plk_io_truncate(io, 1024, PLK_POINT_TAIL_TRUNCATE), 0);
     CHECK_INT(collect(512), 4);
     CHECK(may_leave("f:aaba") && may_leave("f:ac") && may_leave("f:aa") && may_leave("f:acba"));
+    plk_io_close(io);
+    end();
+}
+
+static int look_away(void *arg, PlkDir *state, size_t position)
+{
+    return 0;
+}
+
+static int write_something(void *arg, PlkDir *state, size_t position)
+{
+    PlkIo *io;
+    int r = plk_dir_open_file(state, "f", PLK_OPEN_WRITE | PLK_OPEN_CREATE, 0600, &io);
+
+    if (r < 0)
+        return r;
+    r = plk_io_write(io, "xyz", 3, 1500, PLK_POINT_DATA_WRITE);
+    plk_io_close(io);
+    return r;
+}
+
+TEST(running_out_of_memory_ends_the_walk)
+{
+    PlkCrashWalk walk = {.budget = 10, .examine = look_away, .recover = write_something, .nest_every = 5,
+                         .nest_budget = 4};
+    PlkCrashTally tally;
+    int r, n = 0;
+    PlkIo *io;
+
+    begin();
+    io = make_durable("f", "aaaa");
+    put(io, 0, "bbbb");
+    CHECK_INT(plk_io_truncate(io, 600, PLK_POINT_TAIL_TRUNCATE), 0);
+    CHECK_INT(plk_dir_rename(dir, "f", "g", true), 0);
+    do {
+        tally = (PlkCrashTally){0};
+        plk_alloc_fail_at(++n, 0);
+        r = plk_crash_walk(record, &walk, &tally);
+        plk_alloc_fail_at(0, 0);
+        CHECK(r == 0 || r == -ENOMEM);
+    } while (r);
+    CHECK(tally.nested > 0 && (uint64_t)n > tally.examined);
     plk_io_close(io);
     end();
 }
