@@ -44,8 +44,8 @@ static int export_qcow2(const ExportJob *job, PlkError *err)
     if (snprintf(raw_name, sizeof(raw_name), "%s.raw", job->out) >= (int)sizeof(raw_name))
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s' is too long", job->out);
     if (plk_disk_info(job->disk, &info, err) < 0 || plk_qemu_img_find(err) < 0 ||
-        plk_publish_begin(job->out, job->force, &file, err) < 0 ||
-        plk_publish_begin(raw_name, true, &raw, err) < 0 ||
+        plk_publish_begin_named(job->out, job->force, &file, err) < 0 ||
+        plk_publish_begin_named(raw_name, true, &raw, err) < 0 ||
         plk_need_space(file.fd, job->out, 2 * info.allocated, err) < 0 ||
         plk_disk_to_file(job->disk, raw.fd, raw_name, plk_cli_progress(), err) < 0 ||
         plk_qemu_img_convert("raw", raw.temp, "qcow2", file.temp, plk_cli_progress(), err) < 0)

@@ -88,7 +88,7 @@ static int import_qcow2(const char *in, PlkNewDisk *want)
     if (snprintf(raw_name, sizeof(raw_name), "%s.raw", want->base) >= (int)sizeof(raw_name))
         return plk_cli_param("'%s' is too long", want->base);
     if (fd < 0 || plk_qcow2_check(fd, in, &size, &err) < 0 || plk_qemu_img_find(&err) < 0 ||
-        plk_publish_begin(raw_name, true, &raw, &err) < 0)
+        plk_publish_begin_named(raw_name, true, &raw, &err) < 0)
         return plk_cli_fail(&err);
     if (fstat(fd, &st) == 0 && plk_need_space(raw.fd, raw_name, 2 * (uint64_t)st.st_blocks * 512, &err) < 0)
         return plk_cli_fail(&err);

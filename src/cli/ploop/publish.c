@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/guid.h"
 #include "fill.h"
 
 static int check_target(const char *path, bool force, PlkError *err)
@@ -28,28 +29,52 @@ static int check_target(const char *path, bool force, PlkError *err)
     return 0;
 }
 
-int plk_publish_begin(const char *path, bool force, PlkPublish *ret, PlkError *err)
+/* In the target's directory. -1 where there are no such files. */
+static int open_unnamed(const char *path)
 {
-    PlkPublish p = {.fd = -1, .force = force};
+    PLK_FREE char *dir = plk_directory_of(path);
+
+    return dir ? open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+}
+
+static int open_named(PlkPublish *p, PlkError *err)
+{
+    p->temp = plk_printf("%s.XXXXXX", p->path);
+    if (!p->temp)
+        return plk_fail_nomem(err);
+    p->fd = mkostemp(p->temp, O_CLOEXEC);
+    if (p->fd >= 0)
+        return 0;
+    plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create '%s'", p->temp);
+    free(PLK_TAKE(p->temp));
+    return -1;
+}
+
+static int begin(const char *path, bool force, bool named, PlkPublish *ret, PlkError *err)
+{
+    PLK_PUBLISH_AUTO PlkPublish p = {.fd = -1, .force = force};
 
     if (check_target(path, force, err) < 0)
         return -1;
     p.path = plk_strdup(path);
-    p.temp = plk_printf("%s.XXXXXX", path);
-    if (!p.path || !p.temp) {
-        free(p.path);
-        free(p.temp);
+    if (!p.path)
         return plk_fail_nomem(err);
-    }
-    p.fd = mkostemp(p.temp, O_CLOEXEC);
-    if (p.fd < 0) {
-        plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create '%s'", p.temp);
-        free(p.path);
-        free(p.temp);
+    p.fd = named ? -1 : open_unnamed(path);
+    if (p.fd < 0 && open_named(&p, err) < 0)
         return -1;
-    }
     *ret = p;
+    p = (PlkPublish)PLK_PUBLISH_INIT;
     return 0;
+}
+
+int plk_publish_begin(const char *path, bool force, PlkPublish *ret, PlkError *err)
+{
+    return begin(path, force, false, ret, err);
+}
+
+int plk_publish_begin_named(const char *path, bool force, PlkPublish *ret, PlkError *err)
+{
+    return begin(path, force, true, ret, err);
 }
 
 /* rename that replaces nothing; where the filesystem has no such call, link() refuses just as well. */
@@ -78,13 +103,52 @@ static int sync_directory_of(const char *path, PlkError *err)
     return 0;
 }
 
+static int link_fd(int fd, const char *path)
+{
+    char from[40];
+
+    snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
+/* A rename replaces; only what has a name can be renamed. */
+static int name_unnamed(PlkPublish *p, PlkError *err)
+{
+    for (unsigned tries = 0; tries < 100; tries++) {
+        PlkGuid random;
+
+        plk_guid_random(&random);
+        free(p->temp);
+        p->temp = plk_printf("%s.%.6s", p->path, random.text + 1);
+        if (!p->temp)
+            return plk_fail_nomem(err);
+        if (link_fd(p->fd, p->temp) == 0)
+            return 0;
+        if (errno != EEXIST)
+            break;
+    }
+    plk_fail_errno(err, PLK_ERROR_CREATE, errno, "cannot create '%s'", p->temp);
+    free(PLK_TAKE(p->temp));
+    return -1;
+}
+
+/* 0 or -1 with errno. */
+static int take_name(PlkPublish *p)
+{
+    if (!p->temp)
+        return link_fd(p->fd, p->path);
+    return p->force ? rename(p->temp, p->path) : rename_new(p->temp, p->path);
+}
+
 int plk_publish_commit(PlkPublish *p, PlkError *err)
 {
     if (fsync(p->fd) < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYNC, errno, "cannot sync '%s'", p->temp);
-    if ((p->force ? rename(p->temp, p->path) : rename_new(p->temp, p->path)) < 0)
-        return plk_fail_errno(err, errno == EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_RENAME, errno,
-                              "cannot rename '%s' to '%s'", p->temp, p->path);
+        return plk_fail_errno(err, PLK_ERROR_SYNC, errno, "cannot sync '%s'", p->temp ? p->temp : p->path);
+    if (!p->temp && p->force && name_unnamed(p, err) < 0)
+        return -1;
+    if (take_name(p) < 0)
+        return plk_fail_errno(err, errno == EEXIST ? PLK_ERROR_EXISTS : PLK_ERROR_RENAME, errno, "cannot create '%s'",
+                              p->path);
     free(PLK_TAKE(p->temp));
     return sync_directory_of(p->path, err);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A file that appears only when it is whole: written under a random name beside its target, synced, then
- * renamed. Until plk_publish_commit() returns 0 whatever was at the target is still there.
+ * A file that appears only when it is whole: written without a name, synced, then given one. Until
+ * plk_publish_commit() returns 0 whatever was at the target is still there; a crash or a kill leaves nothing.
+ *
+ * A program that wants a path, and a filesystem that has no unnamed files, get a random name beside the target.
  */
 #pragma once
 
@@ -11,12 +13,15 @@
 
 typedef struct PlkPublish {
     int fd; /* read and write, mode 0600 */
-    char *path, *temp;
+    char *path;
+    char *temp; /* its random name; NULL: it has none */
     bool force;
 } PlkPublish;
 
 /* EXISTS if there is something at `path` and not force; ARGUMENT if it is anything but a regular file. */
 int plk_publish_begin(const char *path, bool force, PlkPublish *ret, PlkError *err);
+/* The same with `temp` set, for a program that opens it by name. */
+int plk_publish_begin_named(const char *path, bool force, PlkPublish *ret, PlkError *err);
 int plk_publish_commit(PlkPublish *p, PlkError *err);
 /* Removes the unfinished file; harmless after a commit. */
 void plk_publish_end(PlkPublish *p);
