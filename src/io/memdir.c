@@ -290,6 +290,25 @@ int plk_memdir_each(PlkDir *dir, int (*each)(void *arg, const char *path, PlkMem
     return r;
 }
 
+/* Names may come in any order. */
+static int add_print(void *arg, const char *path, PlkMemoryNode *node)
+{
+    uint64_t *sum = arg, h = plk_memory_print(node);
+
+    for (; *path; path++)
+        h = (h ^ h >> 32 ^ (unsigned char)*path) * 0xd6e8feb86659fd93ull;
+    *sum += h ^ h >> 29;
+    return 0;
+}
+
+uint64_t plk_memdir_print(PlkDir *dir)
+{
+    uint64_t sum = 0;
+
+    plk_memdir_each(dir, add_print, &sum);
+    return sum;
+}
+
 int plk_dir_open_memory(const char *path, PlkDir **ret)
 {
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;

@@ -95,6 +95,13 @@ int plk_memory_share(PlkMemoryNode *node, PlkContent *ret, uint64_t *ret_size)
     return plk_content_share(&node->content, ret);
 }
 
+uint64_t plk_memory_print(PlkMemoryNode *node)
+{
+    PLK_LOCKED(&node->mutex);
+
+    return (plk_content_print(&node->content, 0) ^ node->size) * 0x9e3779b97f4a7c15ull;
+}
+
 void plk_memory_get(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData **ret)
 {
     PLK_LOCKED(&node->mutex);

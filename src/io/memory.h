@@ -31,6 +31,8 @@ unsigned *plk_memory_tag(PlkMemoryNode *node);
 PlkMemoryNode *plk_memory_new_of(const PlkContent *content, uint64_t size);
 /* What it holds now; *ret is overwritten. 0 or -ENOMEM. */
 int plk_memory_share(PlkMemoryNode *node, PlkContent *ret, uint64_t *ret_size);
+/* Of its bytes and length. */
+uint64_t plk_memory_print(PlkMemoryNode *node);
 /* References to its sectors as they are now, NULL for holes. */
 void plk_memory_get(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData **ret);
 /*
@@ -43,6 +45,12 @@ int plk_memory_put(PlkMemoryNode *node, uint64_t sector, size_t n, PlkSectorData
 int plk_memdir_add(PlkDir *dir, const char *path, PlkMemoryNode *node);
 /* Calls each name, as a canonical path, with its file; stops when it returns non-zero and returns that. */
 int plk_memdir_each(PlkDir *dir, int (*each)(void *arg, const char *path, PlkMemoryNode *node), void *arg);
+
+/*
+ * What a directory in memory holds: names, lengths, bytes. Two that differ have the same print with a chance of
+ * 2^-64. Bytes that were asked for before and not changed since are not looked at again.
+ */
+uint64_t plk_memdir_print(PlkDir *dir);
 
 /* Held until the file is closed; -EAGAIN when the time is over. */
 int plk_memory_flock(PlkIo *io, int timeout_ms);

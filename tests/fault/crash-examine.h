@@ -45,8 +45,6 @@ bool exam_names(Exam *x);
 bool exam_image_is_sound(Exam *x, const char *file, bool raw);
 /* A PlkFindingFn: what is found is what is wrong. */
 int exam_note_finding(void *arg, const PlkFinding *f);
-/* What the bytes of these files are; names count. */
-bool exam_fingerprint(Exam *x, uint64_t *ret);
 /* The oracle on the whole of an open disk. */
 bool exam_read(Exam *x, PlkDisk *disk, const Shot *shot);
 bool exam_open_store(Exam *x);

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "io/crash-walk.h"
+#include "io/memory.h"
 #include "test.h"
 
 /* ---- the states of a small file, as text ---- */
@@ -380,6 +381,30 @@ TEST(a_record_over_a_state_begins_where_that_ended)
     CHECK(may_leave("f:aaba") && may_leave("f:ac") && may_leave("f:aa") && may_leave("f:acba"));
     plk_io_close(io);
     end();
+}
+
+TEST(prints_tell_directories_apart_by_what_they_hold)
+{
+    uint64_t print;
+    PlkDir *memory;
+    PlkIo *io;
+
+    CHECK_INT(plk_dir_open_memory("/d", &memory), 0);
+    CHECK_INT(plk_dir_open_file(memory, "f", PLK_OPEN_CREATE, 0600, &io), 0);
+    put(io, 0, "aab");
+    print = plk_memdir_print(memory);
+    put(io, 1, "c");
+    CHECK(plk_memdir_print(memory) != print);
+    put(io, 1, "a");
+    CHECK(plk_memdir_print(memory) == print);
+    CHECK_INT(plk_io_truncate(io, 1537, PLK_POINT_DATA_EXTEND), 0);
+    CHECK(plk_memdir_print(memory) != print);
+    CHECK_INT(plk_io_truncate(io, 1536, PLK_POINT_TAIL_TRUNCATE), 0);
+    CHECK(plk_memdir_print(memory) == print);
+    CHECK_INT(plk_dir_rename(memory, "f", "g", false), 0);
+    CHECK(plk_memdir_print(memory) != print);
+    plk_io_close(io);
+    plk_dir_close(memory);
 }
 
 static int look_away(void *arg, PlkDir *state, size_t position)
