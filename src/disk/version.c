@@ -196,26 +196,32 @@ static bool has_backup(PlkStore *store)
     return found;
 }
 
-/* Of a conversion that came to its end but for step 5. What says so, the base's header, must be durable. */
-static void remove_stale_backups(PlkStore *store, int base)
+/* Whether the conversion came to its end is what the disk says: the page cache may know of a sync that failed. */
+static int reload_base(PlkStore *store, int base, PlkError *err)
 {
+    const char *file = store->desc.images[base].file;
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+    int r = plk_dir_open_file(store->dir, file, 0, 0, &io);
 
-    if (has_backup(store) && plk_dir_open_file(store->dir, store->desc.images[base].file, 0, 0, &io) == 0 &&
-        plk_io_sync(io, PLK_POINT_META_SYNC) == 0)
-        remove_backups(store);
+    if (r == 0)
+        r = plk_io_reload(io);
+    return r < 0 ? fail_rollback(store, file, r, err) : 0;
 }
 
 int plk_version_recover(PlkStore *store, PlkError *err)
 {
     PLK_FREE int *order = NULL;
+    bool backup = has_backup(store);
 
     /* A descriptor whose chain is broken is for others to complain about. */
     if (order_images(store, &order, NULL) < 0)
         return 0;
+    if (backup && reload_base(store, order[0], err) < 0)
+        return -1;
     if (is_converting(store, order[0]))
         return roll_back(store, order, err);
-    remove_stale_backups(store, order[0]);
+    if (backup) /* it came to its end, but for step 5 */
+        remove_backups(store);
     return 0;
 }
 
