@@ -171,9 +171,11 @@ static void pack_cancelled(World *w)
 
 /* ---- merging of files ---- */
 
+static char upper[] = "/disk/one.hds", lower[] = "/disk/root.hds";
+static char *const paths[] = {upper, lower};
+
 static void merge_down(World *w, ImageKind base)
 {
-    char *paths[] = {"/disk/one.hds", "/disk/root.hds"};
 
     world_bare(w, base, 4);
     world_session(w, 8);
@@ -225,7 +227,6 @@ static bool exam_merged(Exam *x)
 
 static void merge_to_new_file(World *w)
 {
-    char *paths[] = {"/disk/one.hds", "/disk/root.hds"};
     plk_cleanup(plk_store_closep) PlkStore *where = NULL;
 
     world_bare(w, expanded, 4);
