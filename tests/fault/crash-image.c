@@ -176,7 +176,6 @@ static char *const paths[] = {upper, lower};
 
 static void merge_down(World *w, ImageKind base)
 {
-
     world_bare(w, base, 4);
     world_session(w, 8);
     world_stack(w, base.version);
