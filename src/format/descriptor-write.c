@@ -284,24 +284,35 @@ static size_t number_elements(const Edit *at, const char *name, xmlNode ***ret)
     return n;
 }
 
+/* The element an item came from, or a new one. It stays. */
+static Edit enter_element(const Edit *list, xmlNode **nodes, size_t last, size_t element, const char *name,
+                          const char *const *order)
+{
+    xmlNode *node = element <= last ? PLK_TAKE(nodes[element]) : NULL;
+
+    return enter(list, node ? node : insert(list, name), order);
+}
+
+/* Those no item came back for. */
+static void remove_rest(const Edit *list, xmlNode **nodes, size_t last)
+{
+    for (size_t i = 1; !*list->nomem && i <= last; i++)
+        if (nodes[i])
+            remove_node(nodes[i]);
+}
+
 static void edit_images(const Edit *storage, const PlkDescriptor *desc)
 {
     PLK_FREE xmlNode **nodes = NULL;
     size_t last = number_elements(storage, "Image", &nodes);
 
     for (size_t i = 0; i < desc->n_images && !*storage->nomem; i++) {
-        size_t element = desc->images[i].element;
-        xmlNode *node = element <= last ? nodes[element] : NULL;
-        Edit at = enter(storage, node ? node : insert(storage, "Image"), image_order);
+        Edit at = enter_element(storage, nodes, last, desc->images[i].element, "Image", image_order);
 
         if (at.node)
             edit_image(&at, &desc->images[i]);
-        if (node)
-            nodes[element] = NULL; /* it stays */
     }
-    for (size_t i = 1; !*storage->nomem && i <= last; i++)
-        if (nodes[i])
-            remove_node(nodes[i]);
+    remove_rest(storage, nodes, last);
 }
 
 static void edit_shots(const Edit *snapshots, const PlkDescriptor *desc)
@@ -310,18 +321,12 @@ static void edit_shots(const Edit *snapshots, const PlkDescriptor *desc)
     size_t last = number_elements(snapshots, "Shot", &nodes);
 
     for (size_t i = 0; i < desc->n_shots && !*snapshots->nomem; i++) {
-        size_t element = desc->shots[i].element;
-        xmlNode *node = element <= last ? nodes[element] : NULL;
-        Edit at = enter(snapshots, node ? node : insert(snapshots, "Shot"), shot_order);
+        Edit at = enter_element(snapshots, nodes, last, desc->shots[i].element, "Shot", shot_order);
 
         if (at.node)
             edit_shot(&at, &desc->shots[i]);
-        if (node)
-            nodes[element] = NULL; /* it stays */
     }
-    for (size_t i = 1; !*snapshots->nomem && i <= last; i++)
-        if (nodes[i])
-            remove_node(nodes[i]);
+    remove_rest(snapshots, nodes, last);
 }
 
 static void edit_tree(xmlDoc *doc, const PlkDescriptor *desc, bool *nomem)
