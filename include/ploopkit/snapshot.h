@@ -89,7 +89,7 @@ PLK_API int plk_snapshot_merge_temporary(const char *path, const char *root, siz
                                          const PlkProgress *progress, PlkError *err);
 
 /* Bare files, no descriptor: paths listed from top to base are merged into the last one, or into new_file;
- * inputs stay. */
+ * inputs stay. Into the last one: those between that are smaller than the first take its size before. */
 PLK_API int plk_merge_files(const char *const *top_to_base, size_t n, bool base_is_raw,
                             const char *new_file, const PlkProgress *progress, PlkError *err);
 

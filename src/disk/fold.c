@@ -313,16 +313,21 @@ static int check_fit(const PlkImage *upper, const PlkImage *lower, PlkError *err
     return 0;
 }
 
+int plk_images_check_fit(PlkImage *const *sources, size_t n, const PlkImage *target, PlkError *err)
+{
+    for (size_t i = 1; i < n; i++)
+        if (check_fit(sources[i - 1], sources[i], err) < 0)
+            return -1;
+    /* A new file has the uppermost's size from the start, and so may be bigger than the lowest. */
+    return check_fit(sources[0], target, err);
+}
+
 static int prepare(Fold *f, const PlkProgress *progress, PlkError *err)
 {
     PlkImage *upper = f->sources[0], *target = f->target;
     int r;
 
-    for (size_t i = 1; i < f->n; i++)
-        if (check_fit(f->sources[i - 1], f->sources[i], err) < 0)
-            return -1;
-    /* A new file has the uppermost's size from the start, and so may be bigger than the lowest. */
-    if (check_fit(upper, target, err) < 0)
+    if (plk_images_check_fit(f->sources, f->n, target, err) < 0)
         return -1;
     if (target->header.size_sectors < upper->header.size_sectors &&
         plk_image_grow(target, upper->header.size_sectors, progress, err) < 0)

@@ -17,3 +17,5 @@ typedef enum PlkFoldFlags {
  */
 int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags,
                     const PlkProgress *progress, PlkError *err);
+/* Could they be folded so? Looks at sizes alone; plk_images_fold() asks by itself. */
+int plk_images_check_fit(PlkImage *const *sources, size_t n, const PlkImage *target, PlkError *err);

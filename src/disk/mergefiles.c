@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Merging bare image files: the caller is the descriptor. Inputs stay. */
+/*
+ * Merging bare image files: the caller is the descriptor. Inputs stay, and read as before; only their sizes may be
+ * raised to the uppermost's.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,17 +39,56 @@ static int open_sources(PlkDir *dir, char *const *paths, size_t n, bool last_is_
     return 0;
 }
 
-static int fold_into_last(PlkDir *dir, PlkImage **images, size_t n, const char *base, bool base_is_raw,
+static int raise_image(PlkDir *dir, const char *path, PlkImage **image, uint64_t size_sectors,
+                       const PlkProgress *progress, PlkError *err)
+{
+    uint32_t cluster = (*image)->header.cluster_sectors;
+    PlkImage *img;
+
+    plk_image_drop(PLK_TAKE(*image)); /* whoever writes is alone */
+    if (plk_chain_open_image(dir, path, PLK_IMAGE_WRITE | PLK_IMAGE_REFUSE_DIRTY, false, cluster, &img, err) < 0)
+        return -1;
+    if (plk_image_grow(img, size_sectors, progress, err) < 0) {
+        plk_image_drop(img);
+        return -1;
+    }
+    if (plk_image_close(img, err) < 0)
+        return -1;
+    return plk_chain_open_image(dir, path, PLK_IMAGE_REFUSE_DIRTY, false, cluster, image, err);
+}
+
+/*
+ * The last file takes the uppermost's size first of all. Were one between them smaller, a merge cut short would
+ * leave files that narrow towards the top, which nobody opens as a disk: those are grown before, from the top
+ * down. That they belong together is known by then.
+ */
+static int raise_between(PlkDir *dir, char *const *paths, PlkImage **images, size_t n, const PlkProgress *progress,
+                         PlkError *err)
+{
+    uint64_t size = images[0]->header.size_sectors;
+
+    for (size_t i = 1; i < n; i++)
+        if (images[i]->header.size_sectors < size &&
+            raise_image(dir, paths[i], &images[i], size, progress, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int fold_into_last(PlkDir *dir, char *const *paths, PlkImage **images, size_t n, bool base_is_raw,
                           const PlkProgress *progress, PlkError *err)
 {
     unsigned flags = PLK_IMAGE_WRITE | (base_is_raw ? PLK_IMAGE_IS_RAW : 0);
     PlkImage *target;
     int r;
 
-    if (plk_chain_open_image(dir, base, flags, false, images[0]->header.cluster_sectors, &target, err) < 0)
+    if (plk_chain_open_image(dir, paths[n], flags, false, images[0]->header.cluster_sectors, &target, err) < 0)
         return -1;
+    r = plk_images_check_fit(images, n, target, err);
+    if (r == 0)
+        r = raise_between(dir, paths, images, n, progress, err);
     /* Whether something lies below the last file is not known here, so zeros are written out. */
-    r = plk_images_fold(images, n, target, 0, progress, err);
+    if (r == 0)
+        r = plk_images_fold(images, n, target, 0, progress, err);
     if (plk_image_close(target, r < 0 ? NULL : err) < 0)
         r = -1;
     return r;
@@ -93,7 +135,7 @@ int plk_dir_merge_files(PlkDir *dir, char *const *paths, size_t n, bool base_is_
     r = open_sources(dir, paths, n_sources, base_is_raw && new_path, images, err);
     if (r == 0)
         r = new_path ? fold_into_new(where, images, n, new_path, progress, err)
-                     : fold_into_last(dir, images, n_sources, paths[n - 1], base_is_raw, progress, err);
+                     : fold_into_last(dir, paths, images, n_sources, base_is_raw, progress, err);
     for (size_t i = 0; i < n; i++)
         plk_image_drop(images[i]);
     return r;

@@ -3,6 +3,8 @@
  * stopped. */
 #include <errno.h>
 
+#include <ploopkit/resize.h>
+
 #include "disk/fold.h"
 #include "disk/operation.h"
 #include "io/fault.h"
@@ -245,6 +247,154 @@ TEST(bare_files_merge_into_the_last_or_a_new_one)
     merge_bare(PLK_FORMAT_EXPANDED);
     merge_bare(PLK_FORMAT_RAW);
     merge_bare(PLK_FORMAT_PREALLOCATED);
+}
+
+/* ---- images that widen towards the top, cut short: from call `nth` on everything fails ---- */
+
+#define WIDE_CLUSTERS (2 * VOLUME_CLUSTERS)
+
+/* 64, 96 and 128 clusters */
+static void three_sizes(Volume *v)
+{
+    PlkError err;
+
+    volume_new(v, PLK_FORMAT_EXPANDED, 2);
+    volume_write(v, "0a 5a 63a");
+    volume_snapshot(v, GUID_1);
+    CHECK_OK(plk_disk_grow(v->xml, NULL, VOLUME_SECTORS * 3 / 2, NULL, &err), err);
+    volume_write(v, "5b 70b");
+    volume_snapshot(v, GUID_2);
+    CHECK_OK(plk_disk_grow(v->xml, NULL, WIDE_CLUSTERS * VOLUME_CLUSTER_SECTORS, NULL, &err), err);
+    volume_write(v, "6c 100c");
+}
+
+static const struct {
+    unsigned cluster;
+    char tag;
+} wide_tags[] = {{0, 'a'}, {5, 'b'}, {6, 'c'}, {63, 'a'}, {70, 'b'}, {100, 'c'}};
+
+static void expect_wide(PlkDisk *disk, unsigned long nth)
+{
+    Content content, expected;
+    PlkError err;
+
+    memset(expected, '.', WIDE_CLUSTERS);
+    expected[WIDE_CLUSTERS] = '\0';
+    for (size_t i = 0; i < sizeof wide_tags / sizeof wide_tags[0]; i++)
+        expected[wide_tags[i].cluster] = wide_tags[i].tag;
+    disk_content(disk, content);
+    CHECK_OK(plk_disk_close(disk, &err), err);
+    if (strcmp(content, expected) != 0)
+        test_fail(__FILE__, __LINE__, "call %lu: reads '%s'", nth, content);
+}
+
+static PlkDir *open_faulty(Volume *v, PlkFault *fault)
+{
+    PlkDir *real, *dir;
+
+    CHECK_INT(plk_dir_open_fs(v->dir, NULL, &real), 0);
+    CHECK_INT(plk_dir_wrap_fault(real, fault, &dir), 0);
+    return dir;
+}
+
+static int merge_disk(Volume *v, PlkFault *fault, PlkError *err)
+{
+    PlkMergeSpec spec = {.struct_size = sizeof spec, .all = true};
+    PlkStore *store;
+    int r;
+
+    CHECK_OK(plk_store_open_dir(open_faulty(v, fault), "DiskDescriptor.xml", &store, err), *err);
+    r = plk_store_lock(store, err);
+    if (r == 0)
+        r = plk_store_merge(store, &spec, NULL, err);
+    plk_store_close(store);
+    return r;
+}
+
+TEST(a_merge_of_three_sizes_cut_short_leaves_a_disk)
+{
+    PlkFault fault = {0};
+    PlkError err;
+    Volume v;
+    unsigned long calls;
+
+    three_sizes(&v);
+    CHECK_OK(merge_disk(&v, &fault, &err), err);
+    expect_wide(volume_open(&v, false, NULL), 0);
+    CHECK_INT(volume_files(&v), 2);
+    volume_remove(&v);
+    calls = fault.seen;
+    for (unsigned long nth = 1; nth <= calls; nth++) {
+        three_sizes(&v);
+        fault = (PlkFault){.nth = nth, .errnum = EIO, .sticky = true};
+        (void)merge_disk(&v, &fault, &err);
+        expect_wide(volume_open(&v, false, NULL), nth);
+        fault = (PlkFault){0};
+        if (count_states(&v) > 1)
+            CHECK_OK(merge_disk(&v, &fault, &err), err);
+        expect_wide(volume_open(&v, true, NULL), nth);
+        volume_remove(&v);
+    }
+}
+
+static int merge_into_base(Volume *v, char paths[3][400], PlkFault *fault, PlkError *err)
+{
+    char *names[3];
+    PlkDir *dir = open_faulty(v, fault);
+    int r;
+
+    for (int i = 0; i < 3; i++)
+        names[i] = strrchr(paths[i], '/') + 1;
+    r = plk_dir_merge_files(dir, names, 3, false, NULL, NULL, NULL, err);
+    plk_dir_close(dir);
+    return r;
+}
+
+static PlkDisk *open_bare(char paths[3][400])
+{
+    const char *base_to_top[] = {paths[2], paths[1], paths[0]};
+    PlkDiskOptions o = {.struct_size = sizeof o};
+    PlkDisk *disk;
+    PlkError err;
+
+    CHECK_OK(plk_disk_open_images(base_to_top, 3, false, 0, &o, &disk, &err), err);
+    return disk;
+}
+
+TEST(bare_files_of_three_sizes_cut_short_stay_a_disk)
+{
+    unsigned long nth = 0, calls = 0;
+    char paths[3][400];
+    PlkError err;
+    Volume v;
+
+    do {
+        PlkFault fault = {.nth = nth, .errnum = EIO, .sticky = true}; /* nth 0: none, to count */
+
+        three_sizes(&v);
+        paths_of(&v, paths);
+        if (merge_into_base(&v, paths, &fault, &err) < 0 && nth == 0)
+            test_fail(__FILE__, __LINE__, "%s", err.message);
+        calls = nth == 0 ? fault.seen : calls;
+        expect_wide(open_bare(paths), nth);
+        volume_remove(&v);
+    } while (nth++ < calls);
+}
+
+TEST(bare_files_that_do_not_fit_stay_as_they_are)
+{
+    char paths[3][400];
+    const char *wrong[] = {paths[1], paths[0], paths[2]};
+    PlkError err;
+    Volume v;
+
+    three_sizes(&v);
+    paths_of(&v, paths);
+    CHECK_FAILS(plk_merge_files(wrong, 3, false, NULL, NULL, &err), err, PLK_ERROR_FORMAT);
+    CHECK_INT(volume_header(&v, strrchr(paths[1], '/') + 1, 36), VOLUME_SECTORS * 3 / 2);
+    CHECK_INT(volume_header(&v, strrchr(paths[2], '/') + 1, 36), VOLUME_SECTORS);
+    expect_wide(open_bare(paths), 0);
+    volume_remove(&v);
 }
 
 /* ---- swapping an image for its copy ---- */
