@@ -266,6 +266,25 @@ TEST(all_images_change_their_version_and_keep_their_data)
     }
 }
 
+/* ploop's flag for an image without a cluster of its own. */
+TEST(a_new_version_says_empty_of_what_is)
+{
+    for (int from = 1; from <= 2; from++) {
+        PlkError err;
+        Volume v;
+
+        volume_new(&v, PLK_FORMAT_EXPANDED, from);
+        CHECK_INT(volume_header(&v, "root.hds", 52), PLK_FLAG_EMPTY);
+        CHECK_OK(plk_convert_version(v.xml, NULL, 3 - from, NULL, &err), err);
+        CHECK_INT(volume_header(&v, "root.hds", 52), PLK_FLAG_EMPTY);
+        write_content(&v);
+        CHECK_OK(plk_convert_version(v.xml, NULL, from, NULL, &err), err);
+        CHECK_INT(volume_header(&v, "root.hds", 52), 0);
+        volume_expect(&v, NULL, CONTENT);
+        volume_remove(&v);
+    }
+}
+
 TEST(raw_disks_have_no_version)
 {
     PlkError err;
