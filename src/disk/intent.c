@@ -125,20 +125,20 @@ static char *find_list(char *text)
 }
 
 /* Which lines hold for the descriptor as it is: "created ", "doomed ", or none of them. */
-static const char *word_that_holds(const PlkStore *store, const char *list)
+static const char *word_that_holds(const char *digest, const char *list)
 {
     char before[PLK_DIGEST_CHARS + 1], after[PLK_DIGEST_CHARS + 1];
 
     if (sscanf(list, "before " HEX_FORMAT " after " HEX_FORMAT, before, after) != 2)
         return NULL;
-    if (strcmp(store->digest, after) == 0)
+    if (strcmp(digest, after) == 0)
         return "doomed ";
-    return strcmp(store->digest, before) == 0 ? "created " : NULL;
+    return strcmp(digest, before) == 0 ? "created " : NULL;
 }
 
 static void remove_listed(PlkStore *store, char *list)
 {
-    const char *word = word_that_holds(store, list);
+    const char *word = word_that_holds(store->digest, list);
     char *rest, *line = strtok_r(list, "\n", &rest);
 
     /* The descriptor must be durable before they go: its writer may not have got so far. */
@@ -165,4 +165,17 @@ void plk_intent_sweep(PlkStore *store)
     if (list)
         remove_listed(store, list);
     clear(store);
+}
+
+bool plk_intent_leaves(const char *lock_text, const char *digest, const char *file)
+{
+    const char *at = strstr(lock_text, "intent ");
+    PLK_FREE char *text = at ? plk_strdup(at) : NULL, *wanted = NULL;
+    const char *word;
+    char *list;
+
+    list = text ? find_list(text) : NULL;
+    word = list ? word_that_holds(digest, list) : NULL;
+    wanted = word && is_ours(file) ? plk_printf("\n%s%s\n", word, file) : NULL;
+    return wanted && strstr(list, wanted);
 }

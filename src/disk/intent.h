@@ -29,3 +29,9 @@ void plk_intent_sweep(PlkStore *store);
 
 /* The change came to its end, or was undone, and has cleared up itself. */
 void plk_intent_clear(PlkStore *store);
+
+/*
+ * Would the next one to lock the descriptor, whose digest is given, take this file off? lock_text: what NAME.lck
+ * holds. For those who look and do not touch.
+ */
+bool plk_intent_leaves(const char *lock_text, const char *digest, const char *file);

@@ -19,5 +19,5 @@ all_commands() {
 
 # option_names COMMAND...: -s, --json, ...
 option_names() {
-    "$PLOOP" "$@" --help | grep -oE '^  -[^ ,]+(, --[a-z-]+)?' | tr -s ', ' '\n' | grep .
+    "$PLOOP" "$@" --help | grep -oE '^  -[^] ,[]+(, --[a-z-]+)?' | tr -s ', ' '\n' | grep .
 }

@@ -21,6 +21,14 @@ typedef struct Getopt {
     struct option names[PLK_MAX_OPTIONS + 2];
 } Getopt;
 
+/* "[=N]" may be left out. */
+static int argument_of(const PlkOption *o)
+{
+    if (!o->argument)
+        return no_argument;
+    return *o->argument == '[' ? optional_argument : required_argument;
+}
+
 static void getopt_tables(const PlkOption *options, Getopt *ret)
 {
     char *letter = ret->letters;
@@ -36,7 +44,7 @@ static void getopt_tables(const PlkOption *options, Getopt *ret)
                 *letter++ = ':';
         }
         if (o->name)
-            *name++ = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, o->id};
+            *name++ = (struct option){o->name, argument_of(o), NULL, o->id};
     }
     *letter++ = 'h';
     *letter = '\0';

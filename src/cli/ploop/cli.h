@@ -62,7 +62,7 @@ int plk_exit_code(PlkErrorCode code);
 typedef struct PlkOption {
     int id;               /* its letter, or PLK_LONG_ONLY + n */
     const char *name;     /* long name without dashes, NULL = none */
-    const char *argument; /* what --help calls its argument, NULL = it takes none */
+    const char *argument; /* what --help calls its argument, NULL = it takes none; "[=N]" = it can be left out */
     const char *help;     /* one short line; NULL keeps an old alias out of --help */
     bool required;
 } PlkOption;
@@ -98,7 +98,7 @@ typedef struct PlkVerb {
 
 /* One a cmd-*.c. */
 extern const PlkVerb plk_verb_init, plk_verb_info, plk_verb_resize, plk_verb_grow, plk_verb_convert,
-    plk_verb_check, plk_verb_restore_descriptor, plk_verb_snapshot, plk_verb_snapshot_list,
+    plk_verb_check, plk_verb_rescue, plk_verb_restore_descriptor, plk_verb_snapshot, plk_verb_snapshot_list,
     plk_verb_snapshot_delete, plk_verb_snapshot_merge, plk_verb_snapshot_switch, plk_verb_map,
     plk_verb_export, plk_verb_import, plk_verb_copy, plk_verb_merge, plk_verb_replace, plk_verb_balloon,
     plk_verb_list, plk_verb_mount, plk_verb_umount, plk_verb_start, plk_verb_stop, plk_verb_clear,

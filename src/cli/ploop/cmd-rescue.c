@@ -10,14 +10,23 @@
 #include <ploopkit/filesystem.h>
 #include <ploopkit/rescue.h>
 
+#include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/units.h"
 #include "cli.h"
 #include "json.h"
 #include "look.h"
 
-enum { OPT_APPLY = PLK_LONG_ONLY, OPT_TRY, OPT_KEEP, OPT_DROP, OPT_PROPOSAL, OPT_JSON };
+enum { OPT_APPLY = PLK_LONG_ONLY, OPT_TRY, OPT_KEEP, OPT_DROP, OPT_FSCK, OPT_JSON };
 
 /* ---- telling ---- */
+
+/* Sentences name files, whose names others chose. */
+static void tell_text(const char *before, const char *text)
+{
+    if (text)
+        plk_put_name(before, text, "\n");
+}
 
 static void tell_shape(const PlkRescueFile *f)
 {
@@ -38,19 +47,15 @@ static void tell_file(const PlkRescueFile *f)
 {
     plk_put_name("  ", f->name, "\n");
     tell_shape(f);
-    if (f->fault)
-        printf("    %s\n", f->fault);
-    if (f->way_out)
-        printf("    a repair would %s\n", f->way_out);
-    if (f->loss)
-        printf("    lost: %s\n", f->loss);
+    tell_text("    ", f->fault);
+    tell_text("    a repair would ", f->found[PLK_FINDING_FATAL] ? NULL : f->way_out);
+    tell_text("    lost: ", f->loss);
 }
 
 static void tell_action(const PlkRescueAction *a)
 {
-    printf("    - %s\n", a->what);
-    if (a->loss)
-        printf("      lost: %s\n", a->loss);
+    tell_text("    - ", a->what);
+    tell_text("      lost: ", a->loss);
 }
 
 static void tell_chain(const PlkRescueProposal *p)
@@ -61,12 +66,13 @@ static void tell_chain(const PlkRescueProposal *p)
 
 static void tell_proposal(size_t number, const PlkRescueProposal *p)
 {
-    printf("\nProposal %zu (%s): %s\n", number, plk_rescue_confidence_name(p->confidence), p->title);
+    printf("\nProposal %zu (%s): ", number, plk_rescue_confidence_name(p->confidence));
+    tell_text("", p->title);
     tell_chain(p);
     if (p->n_evidence)
         puts("  because");
     for (size_t i = 0; i < p->n_evidence; i++)
-        printf("    - %s\n", p->evidence[i]);
+        tell_text("    - ", p->evidence[i]);
     if (p->n_actions)
         puts("  to do");
     for (size_t i = 0; i < p->n_actions; i++)
@@ -75,10 +81,13 @@ static void tell_proposal(size_t number, const PlkRescueProposal *p)
 
 static void tell_way_on(const PlkRescueProposal *first, const char *path)
 {
+    bool guess = first->confidence == PLK_RESCUE_GUESS;
+
     puts("");
-    if (first->can_apply && first->confidence != PLK_RESCUE_GUESS)
-        plk_put_name(first->lossy ? "To do the first: ploop rescue --apply -F '" : "To do the first: ploop rescue --apply '",
-                     path, "'\n");
+    if (first->can_apply) {
+        printf("To do the first: ploop rescue --apply%s%s ", guess ? "=1" : "", first->lossy ? " -F" : "");
+        plk_put_name("'", path, "'\n");
+    }
     plk_put_name("To look at it without changing anything: ploop rescue --try '", path, "'\n");
 }
 
@@ -90,7 +99,7 @@ static void tell(const PlkRescue *rescue, const char *path)
 
     for (size_t i = 0; i < n; i++)
         tell_file(&files[i]);
-    printf("%s\n", plk_rescue_verdict(rescue));
+    tell_text("", plk_rescue_verdict(rescue));
     proposals = plk_rescue_proposals(rescue, &n);
     for (size_t i = 0; i < n; i++)
         tell_proposal(i + 1, &proposals[i]);
@@ -205,22 +214,28 @@ static void say_done(void *arg, const PlkRescueAction *action, const char *kept)
     plk_progress_clear();
     plk_say(0, "%s", action->what);
     if (kept)
-        plk_put_name("  kept as ", kept, "\n");
+        plk_say(0, "    what was there is kept as '%s'", kept);
 }
 
 typedef int RescueFn(const char *path, const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err);
 
-static int carry_out(const PlkArgs *args, RescueFn *what, uint64_t proposal)
+/* id: the option that names the proposal, 0: none does. */
+static int carry_out(const PlkArgs *args, RescueFn *what, int id)
 {
     PlkRescueOptions options = {
         .struct_size = sizeof options,
         .root = plk_root,
-        .proposal = (unsigned)proposal,
         .lossy = plk_arg_given(args, 'F'),
         .done = say_done,
     };
+    uint64_t proposal = 0;
     PlkError err;
 
+    if (id && *plk_arg(args, id) && plk_arg_uint(args, id, UINT16_MAX, &proposal))
+        return PLK_EXIT_PARAM;
+    if (id && *plk_arg(args, id) && proposal == 0)
+        return plk_cli_param("rescue: proposals are counted from 1");
+    options.proposal = (unsigned)proposal;
     return what(args->operands[0], &options, plk_cli_progress(), &err) < 0 ? plk_cli_fail(&err) : PLK_EXIT_OK;
 }
 
@@ -231,32 +246,57 @@ static int drop(const char *path)
     return plk_rescue_drop(path, plk_root, &err) < 0 ? plk_cli_fail(&err) : PLK_EXIT_OK;
 }
 
+/* The descriptor of the try, beside the one of the disk. malloc'd. */
+static char *try_path(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!plk_is_descriptor(path))
+        return plk_printf("%s/" PLK_RESCUE_TRY_NAME, path);
+    return plk_printf("%.*s" PLK_RESCUE_TRY_NAME, slash ? (int)(slash + 1 - path) : 0, path);
+}
+
+static int make_try(const PlkArgs *args)
+{
+    PLK_FREE char *path = try_path(args->operands[0]);
+    int rc = carry_out(args, plk_rescue_try, OPT_TRY);
+    PlkError err;
+
+    if (rc != PLK_EXIT_OK)
+        return rc;
+    if (!path)
+        return PLK_EXIT_MALLOC;
+    plk_put_name("The try is '", path, "': look at it, then --keep or --drop it\n");
+    if (plk_arg_given(args, OPT_FSCK) && plk_filesystem_check(path, plk_root, true, plk_cli_progress(), &err) < 0)
+        return plk_cli_fail(&err);
+    return PLK_EXIT_OK;
+}
+
 static int run(const PlkArgs *args)
 {
     unsigned ways = plk_arg_given(args, OPT_APPLY) + plk_arg_given(args, OPT_TRY) + plk_arg_given(args, OPT_KEEP) +
                     plk_arg_given(args, OPT_DROP);
-    uint64_t proposal = 0;
 
     if (ways > 1)
         return plk_cli_param("rescue: one of --apply, --try, --keep and --drop at a time");
-    if (plk_arg_uint(args, OPT_PROPOSAL, 99, &proposal))
-        return PLK_EXIT_PARAM;
+    if (plk_arg_given(args, OPT_FSCK) && !plk_arg_given(args, OPT_TRY))
+        return plk_cli_param("rescue: --fsck goes with --try");
     if (plk_arg_given(args, OPT_APPLY))
-        return carry_out(args, plk_rescue_apply, proposal);
+        return carry_out(args, plk_rescue_apply, OPT_APPLY);
     if (plk_arg_given(args, OPT_TRY))
-        return carry_out(args, plk_rescue_try, proposal);
+        return make_try(args);
     if (plk_arg_given(args, OPT_KEEP))
-        return carry_out(args, plk_rescue_keep, proposal);
+        return carry_out(args, plk_rescue_keep, 0);
     if (plk_arg_given(args, OPT_DROP))
         return drop(args->operands[0]);
     return survey(args->operands[0], plk_arg_given(args, OPT_JSON));
 }
 
 static const PlkOption options[] = {
-    {OPT_APPLY, "apply", NULL, "do the first proposal, or that of --proposal"},
-    {OPT_PROPOSAL, "proposal", "N", "the one meant, as numbered in the survey"},
-    {'F', "force", NULL, "also repairs that lose what the survey says they lose"},
-    {OPT_TRY, "try", NULL, "show it as a disk of its own, rescue-try.xml; no file is changed"},
+    {OPT_APPLY, "apply", "[=N]", "do proposal N; the first, if that is no mere guess"},
+    {'F', "force", NULL, "--apply: also repairs that lose what the survey says they lose"},
+    {OPT_TRY, "try", "[=N]", "show proposal N as a disk of its own, DIR/rescue-try.xml; no file of the disk is changed"},
+    {OPT_FSCK, "fsck", NULL, "--try: run e2fsck in it"},
     {OPT_KEEP, "keep", NULL, "the try becomes the disk"},
     {OPT_DROP, "drop", NULL, "the try goes"},
     {OPT_JSON, "json", NULL, "the survey as JSON"},
@@ -264,8 +304,8 @@ static const PlkOption options[] = {
 };
 
 static const char *const notes[] = {
-    "Without an option nothing is written: exit 0 says that the disk is whole, 11 that",
-    "there is something to do. What is replaced stays beside it as NAME.rescued-1.",
+    "Without an option nothing is written: exit 0 says that nothing is to be done, 11",
+    "that something is. What is replaced or in the way stays as NAME.rescued-1.",
     NULL,
 };
 

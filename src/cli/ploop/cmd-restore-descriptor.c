@@ -28,9 +28,8 @@ static void warn(const char *dir, const char *base, unsigned orphans)
 {
     if (orphans)
         plk_warn("%s: %u snapshot image%s not described by the new descriptor and no longer part of the "
-                 "disk; keep %s: nothing was removed, 'ploop check' looks into each, and a rescue of the chain "
-                 "('ploop rescue', to come) needs them all",
-                 dir, orphans, orphans == 1 ? " is" : "s are", orphans == 1 ? "it" : "them");
+                 "disk; keep %s: nothing was removed, and 'ploop rescue %s' tells how they fit together",
+                 dir, orphans, orphans == 1 ? " is" : "s are", orphans == 1 ? "it" : "them", dir);
     if (!is_beneath(dir, base))
         plk_warn("%s lies outside %s: every use of this disk needs --root with a directory above both", base,
                  dir);

@@ -31,7 +31,7 @@ static void print_usage(const PlkVerb *verb, const char *prefix, FILE *out)
             snprintf(flag, sizeof(flag), "-%c", o->id);
         else
             snprintf(flag, sizeof(flag), "--%s", o->name);
-        snprintf(word, sizeof(word), "%s%s%s%s%s", o->required ? "" : "[", flag, o->argument ? " " : "",
+        snprintf(word, sizeof(word), "%s%s%s%s%s", o->required ? "" : "[", flag, o->argument && *o->argument != '[' ? " " : "",
                  o->argument ? o->argument : "", o->required ? "" : "]");
         put_word(out, word, indent, &column);
     }
@@ -78,7 +78,7 @@ static void print_option(const PlkOption *o, FILE *out)
     if (o->name)
         n += (size_t)snprintf(left + n, sizeof(left) - n, "--%s", o->name);
     if (o->argument)
-        snprintf(left + n, sizeof(left) - n, " %s", o->argument);
+        snprintf(left + n, sizeof(left) - n, "%s%s", *o->argument == '[' ? "" : " ", o->argument);
     put_entry(out, left, o->help);
 }
 

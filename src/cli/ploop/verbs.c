@@ -9,6 +9,7 @@ const PlkVerb *const plk_verbs[] = {
     &plk_verb_grow,
     &plk_verb_convert,
     &plk_verb_check,
+    &plk_verb_rescue,
     &plk_verb_restore_descriptor,
     &plk_verb_snapshot,
     &plk_verb_snapshot_list,

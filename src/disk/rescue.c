@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The object of a rescue: what it owns, and the words for what it holds. */
+#include "disk/rescue.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+
+/* ---- ownership ---- */
+
+static bool own(PlkRescue *r, void *p)
+{
+    void **longer = p ? plk_realloc(r->owned, r->n_owned + 1, sizeof *longer) : NULL;
+
+    if (!longer) {
+        free(p);
+        r->starved = true;
+        return false;
+    }
+    r->owned = longer;
+    r->owned[r->n_owned++] = p;
+    return true;
+}
+
+const char *plk_rescue_text(PlkRescue *r, const char *fmt, ...)
+{
+    char line[1024], *text;
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    text = plk_strdup(line);
+    return own(r, text) ? text : "";
+}
+
+/* Lists are short, and the old ones go with the rest. */
+void *plk_rescue_append(PlkRescue *r, void *list, size_t *n, size_t size)
+{
+    void **at = list;
+    char *longer = plk_calloc(*n + 1, size);
+
+    if (!own(r, longer))
+        return NULL;
+    if (*n)
+        memcpy(longer, *at, *n * size);
+    *at = longer;
+    return longer + (*n)++ * size;
+}
+
+void plk_rescue_free(PlkRescue *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n_plans; i++)
+        plk_descriptor_clear(&r->plans[i].desc);
+    plk_descriptor_clear(&r->present.desc);
+    plk_descriptor_clear(&r->future.desc);
+    for (size_t i = 0; i < r->n_owned; i++)
+        free(r->owned[i]);
+    free(r->owned);
+    free(r->intent);
+    free(r);
+}
+
+/* ---- names ---- */
+
+size_t plk_rescue_stem(const char *name)
+{
+    const char *brace = strrchr(name, '{');
+    PlkGuid guid;
+
+    if (!brace || brace < name + 2 || brace[-1] != '.' || !plk_guid_parse(brace, &guid))
+        return 0;
+    return (size_t)(brace - name) - 1;
+}
+
+PlkRescueFile *plk_rescue_find(const PlkRescue *r, const char *entry)
+{
+    const char *dir = r->store->dir->path;
+    PLK_FREE char *wanted = plk_path_canonical(dir, entry);
+
+    for (size_t i = 0; wanted && i < r->n_files; i++) {
+        PLK_FREE char *path = plk_path_canonical(dir, r->files[i].name);
+
+        if (path && strcmp(path, wanted) == 0)
+            return &r->files[i];
+    }
+    return NULL;
+}
+
+bool plk_rescue_is_image(const PlkRescueFile *f)
+{
+    return f->role == PLK_RESCUE_IMAGE || f->role == PLK_RESCUE_RAW;
+}
+
+void plk_rescue_guid(const char *file, PlkGuid *ret)
+{
+    char hex[PLK_DIGEST_CHARS + 1], text[PLK_GUID_LEN + 1];
+
+    plk_digest_text(file, strlen(file), hex);
+    snprintf(text, sizeof text, "{%.8s-%.4s-4%.3s-8%.3s-%.12s}", hex, hex + 8, hex + 13, hex + 17, hex + 20);
+    if (!plk_guid_parse(text, ret))
+        plk_guid_random(ret);
+}
+
+/* ---- the survey as a whole ---- */
+
+static int compare_plans(const void *a, const void *b)
+{
+    const PlkRescuePlan *x = a, *y = b;
+
+    return (int)x->shown.confidence - (int)y->shown.confidence;
+}
+
+/* Best first; those alike stay in the order in which they were thought of. */
+static void sort_plans(PlkRescue *r)
+{
+    for (size_t i = 1; i < r->n_plans; i++)
+        for (size_t j = i; j > 0 && compare_plans(&r->plans[j - 1], &r->plans[j]) > 0; j--) {
+            PlkRescuePlan plan = r->plans[j];
+
+            r->plans[j] = r->plans[j - 1];
+            r->plans[j - 1] = plan;
+        }
+    for (size_t i = 0; i < r->n_plans; i++)
+        r->shown[i] = r->plans[i].shown;
+}
+
+static void judge(PlkRescue *r)
+{
+    const char *dir = r->store->dir->path;
+
+    if (r->n_plans)
+        r->verdict = plk_rescue_text(r, "%s: %zu proposal%s", dir, r->n_plans, r->n_plans == 1 ? "" : "s");
+    else if (r->sound)
+        r->verdict = plk_rescue_text(r, "%s: the disk is sound and nothing lies about; there is nothing to do", dir);
+    else
+        r->verdict = plk_rescue_text(
+            r, "%s: no image is left that a disk could be made of; look for one in a backup", dir);
+}
+
+int plk_store_rescue_survey(PlkStore *store, const PlkRescueEvidence *evidence, const PlkProgress *progress,
+                            PlkRescue **ret, PlkError *err)
+{
+    PlkRescue *r = plk_calloc(1, sizeof *r);
+
+    if (!r)
+        return plk_fail_nomem(err);
+    r->store = store;
+    r->evidence = evidence;
+    r->progress = progress;
+    if (plk_rescue_look_at_files(r, err) < 0) {
+        plk_rescue_free(r);
+        return -1;
+    }
+    plk_rescue_propose(r);
+    sort_plans(r);
+    judge(r);
+    r->store = NULL;
+    if (r->starved) {
+        plk_rescue_free(r);
+        return plk_fail_nomem(err);
+    }
+    *ret = r;
+    return 0;
+}
+
+const PlkRescueFile *plk_rescue_files(const PlkRescue *r, size_t *ret_n)
+{
+    *ret_n = r->n_files;
+    return r->files;
+}
+
+const PlkRescueProposal *plk_rescue_proposals(const PlkRescue *r, size_t *ret_n)
+{
+    *ret_n = r->n_plans;
+    return r->shown;
+}
+
+const char *plk_rescue_verdict(const PlkRescue *r)
+{
+    return r->verdict;
+}
+
+bool plk_rescue_is_sound(const PlkRescue *r)
+{
+    return r->sound && r->n_plans == 0;
+}
+
+/* ---- words ---- */
+
+const char *plk_rescue_role_name(PlkRescueRole role)
+{
+    static const char *const names[] = {
+        [PLK_RESCUE_IMAGE] = "image",   [PLK_RESCUE_RAW] = "raw",       [PLK_RESCUE_DAMAGED] = "damaged",
+        [PLK_RESCUE_DESCRIPTOR] = "descriptor", [PLK_RESCUE_FUTURE] = "future", [PLK_RESCUE_INDEX] = "index",
+        [PLK_RESCUE_LOCK] = "lock",     [PLK_RESCUE_KEPT] = "kept",     [PLK_RESCUE_TRY] = "try",
+        [PLK_RESCUE_OTHER] = "other",
+    };
+
+    return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "other";
+}
+
+const char *plk_rescue_confidence_name(PlkRescueConfidence confidence)
+{
+    return confidence == PLK_RESCUE_CERTAIN ? "certain" : confidence == PLK_RESCUE_LIKELY ? "likely" : "guess";
+}
+
+const char *plk_rescue_action_name(PlkRescueActionKind kind)
+{
+    static const char *const names[] = {
+        [PLK_RESCUE_WRITE] = "write",   [PLK_RESCUE_REPAIR] = "repair",       [PLK_RESCUE_REPAIR_LOSSY] = "repair-lossy",
+        [PLK_RESCUE_EXTEND] = "extend", [PLK_RESCUE_ROLL_BACK] = "roll-back", [PLK_RESCUE_ASIDE] = "aside",
+        [PLK_RESCUE_CONVERT] = "convert", [PLK_RESCUE_CANNOT] = "cannot",
+    };
+
+    return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : "cannot";
+}
