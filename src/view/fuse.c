@@ -3,8 +3,8 @@
  * The view through FUSE: a filesystem of one file, served by a thread of this process.
  *
  * Root makes the mount with fsmount() and never attaches it. Others need fusermount3 and a directory: it is
- * attached for as long as it takes to open the file, then lazily detached. Either way the mount lives on in
- * the open file alone and dies with it.
+ * attached for as long as it takes to find the file, then lazily detached. Either way the mount lives on in
+ * that descriptor alone and dies with it.
  *
  * The kernel caches reads but writes through, so that when the helper has ended every byte it wrote has
  * been answered by serve(); nothing is lost by stopping then.
@@ -262,9 +262,14 @@ static int start_thread(PlkFuse *f, PlkError *err)
     return 0;
 }
 
-static int open_file(PlkFuse *f, int dir, int *ret, PlkError *err)
+/*
+ * The file is found, not opened: the helper opens it. Closing an open file asks the server; were this process killed,
+ * it would ask itself, while it holds the device whose end would end the waiting, and so stay for ever, with its
+ * locks.
+ */
+static int open_file(int dir, int *ret, PlkError *err)
 {
-    int fd = openat(dir, FILE_NAME, (f->window.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(dir, FILE_NAME, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 
     if (fd < 0)
         return plk_fail_errno(err, PLK_ERROR_UNSUPPORTED, errno, "cannot open the file of a FUSE mount");
@@ -309,7 +314,7 @@ static int start_detached(PlkFuse *f, int *ret_fd, PlkError *err)
     if (fuse_session_mount(f->session, inherited))
         return plk_fail(err, PLK_ERROR_UNSUPPORTED, "libfuse does not take a mount over");
     PLK_TAKE_FD(device);
-    return start_thread(f, err) || open_file(f, root, ret_fd, err) ? -1 : 0;
+    return start_thread(f, err) || open_file(root, ret_fd, err) ? -1 : 0;
 }
 
 static void detach(const char *dir)
@@ -331,7 +336,7 @@ static int start_mounted(PlkFuse *f, const char *dir, int *ret_fd, PlkError *err
     rc = start_thread(f, err);
     if (!rc) {
         root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        rc = open_file(f, root, ret_fd, err);
+        rc = open_file(root, ret_fd, err);
     }
     detach(dir);
     return rc;

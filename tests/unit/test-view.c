@@ -3,7 +3,9 @@
 #include "disk.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "host/run.h"
 #include "view/view.h"
@@ -160,17 +162,49 @@ TEST(truncated_part_reads_as_zeros_when_it_grows_again)
         TestDisk t;
         PlkView *view;
         PlkError err;
+        int fd;
 
         test_disk_make(&t, 16 * MIB, 64);
         fill(&t, 'x', 4 * MIB, 8 * MIB);
         view = open_view(&t, kinds[k], true);
-        CHECK_INT(ftruncate(*plk_view_fd(view), 2 * MIB), 0);
-        CHECK_INT(pwrite(*plk_view_fd(view), "y", 1, 6 * MIB), 1);
+        fd = open(plk_view_path(view), O_WRONLY);
+        CHECK(fd >= 0);
+        CHECK_INT(ftruncate(fd, 2 * MIB), 0);
+        CHECK_INT(pwrite(fd, "y", 1, 6 * MIB), 1);
+        CHECK_INT(close(fd), 0);
         CHECK_OK(plk_view_close(view, &err), err);
         check_byte(&t, 6 * MIB - 1, 'x');
         check_byte(&t, 6 * MIB, 0);
         check_byte(&t, 10 * MIB - 1, 0);
         check_byte(&t, 10 * MIB, 'y');
+        test_disk_end(&t);
+    }
+}
+
+/* Whoever serves a file to himself and dies with it open waits for himself, and not even SIGKILL ends that. */
+TEST(killed_with_a_view_open_a_process_is_gone)
+{
+    for (int k = 0; k < 2; k++) {
+        TestDisk t;
+        int ready[2], tries = 0;
+        char byte;
+        pid_t pid;
+
+        test_disk_make(&t, 16 * MIB, 64);
+        CHECK_INT(pipe(ready), 0);
+        pid = fork();
+        if (pid == 0) {
+            open_view(&t, kinds[k], true);
+            for (ssize_t n = write(ready[1], "r", 1); n >= 0;)
+                pause();
+        }
+        CHECK_INT(read(ready[0], &byte, 1), 1);
+        CHECK_INT(kill(pid, SIGKILL), 0);
+        while (waitpid(pid, NULL, WNOHANG) == 0 && tries++ < 5000)
+            usleep(1000);
+        CHECK(tries < 5000);
+        close(ready[0]);
+        close(ready[1]);
         test_disk_end(&t);
     }
 }
