@@ -198,28 +198,36 @@ static int refuse_necessary(void *arg, const PlkExtElement *e)
     return -EOPNOTSUPP;
 }
 
+/* -EOPNOTSUPP if the extension is sound and forbids changes. One that is no whole cluster of the file is not. */
+static int ask_extension(PlkImage *img)
+{
+    uint64_t cluster = img->header.ext_sector / img->header.cluster_sectors, at, bytes;
+    PLK_FREE uint8_t *buf = NULL;
+    int r = plk_io_size(img->io, &bytes);
+
+    if (r < 0 || cluster >= bytes >> img->cluster_shift || img->header.ext_sector % img->header.cluster_sectors)
+        return r;
+    at = cluster << img->cluster_shift;
+    buf = plk_malloc(img->cluster_bytes);
+    if (!buf)
+        return -ENOMEM;
+    r = plk_io_read(img->io, buf, img->cluster_bytes, at, PLK_POINT_OPEN_READ);
+    if (r < 0)
+        return r;
+    r = plk_extension_walk(buf, img->cluster_bytes, img->io->name, at, refuse_necessary, img, NULL);
+    return r == -EOPNOTSUPP ? r : 0;
+}
+
 /* A write makes recorded change tracking wrong; it is dropped, unless the extension forbids that. */
 static int drop_extension(PlkImage *img)
 {
-    uint64_t at = img->header.ext_sector * PLK_SECTOR;
-    PLK_FREE uint8_t *buf = NULL;
-    int r;
+    int r = 0;
 
-    if (img->header.ext_sector == 0)
-        return 0;
-    if (img->header.in_use == PLK_IN_USE_CLOSED21 && img->header.ext_sector < UINT64_MAX / PLK_SECTOR) {
-        buf = plk_malloc(img->cluster_bytes);
-        if (!buf)
-            return -ENOMEM;
-        r = plk_io_read(img->io, buf, img->cluster_bytes, at, PLK_POINT_OPEN_READ);
-        if (r < 0)
-            return r;
-        r = plk_extension_walk(buf, img->cluster_bytes, img->io->name, at, refuse_necessary, img, NULL);
-        if (r == -EOPNOTSUPP)
-            return r;
-    }
-    img->header.ext_sector = 0;
-    return 0;
+    if (img->header.ext_sector && img->header.in_use == PLK_IN_USE_CLOSED21)
+        r = ask_extension(img);
+    if (r == 0)
+        img->header.ext_sector = 0;
+    return r;
 }
 
 static int mark_in_use(PlkImage *img)
