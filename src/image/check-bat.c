@@ -307,11 +307,11 @@ static int check_chunk(Walk *w)
     return r < 0 ? r : write_chunk(c, chunk);
 }
 
-/* All of the BAT area that the file holds as data. */
+/* All of the BAT area that the file holds as data; of an entry at its end that is cut short, too. */
 static int walk_entries(Walk *w)
 {
     PlkChecker *c = w->c;
-    uint64_t area_end = PLK_MIN((uint64_t)c->header.first_block_sectors * PLK_SECTOR, plk_round_down(c->size, 4));
+    uint64_t area_end = PLK_MIN((uint64_t)c->header.first_block_sectors * PLK_SECTOR, plk_round_up(c->size, 4));
     uint64_t at = 0, start, end;
     int r = 0;
 
