@@ -50,7 +50,7 @@ typedef enum PlkRescueRole {
 
 /* One file. Strings live as long as the PlkRescue. */
 typedef struct PlkRescueFile {
-    const char *name; /* in the directory, or as the descriptor spells it */
+    const char *name; /* in the directory; absolute if it lies elsewhere */
     PlkRescueRole role;
     uint64_t bytes;
     int64_t changed; /* time of its last change, seconds; 0: unknown */
@@ -59,6 +59,7 @@ typedef struct PlkRescueFile {
     uint64_t size_sectors; /* of the disk it describes */
     bool in_use;           /* it was not closed */
     uint64_t clusters;     /* entries that are set */
+    bool emptied;          /* none is, and yet there is data: the table was lost */
     uint64_t found[4];     /* faults by PlkFindingRank */
     const char *fault;     /* the gravest, as a sentence; NULL: none */
     PlkFindingKind kind;   /* of that fault, if found says that there is one */

@@ -251,8 +251,10 @@ static bool start_above(Orders *o, const PlkDescriptor *desc, const char *const 
     PLK_FREE int *chain = NULL;
     size_t depth;
 
-    if (plk_descriptor_chain(desc, &desc->top, o->r->store->name, &chain, &depth, NULL) < 0)
-        return false;
+    PlkError why = {0};
+
+    if (plk_descriptor_chain(desc, &desc->top, o->r->store->name, &chain, &depth, &why) < 0)
+        return plk_rescue_note_words(o->r, &why) == 0;
     for (o->n_fixed = 0; o->n_fixed < depth; o->n_fixed++) {
         o->draft.files[o->n_fixed] = plk_rescue_find(o->r, desc->images[chain[o->n_fixed]].file);
         if (!o->draft.files[o->n_fixed])

@@ -5,6 +5,7 @@
  */
 #include "disk/rescue.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,7 +57,7 @@ static bool is_kept(const char *name)
 }
 
 /* What the name alone says; images are told by their contents. */
-static PlkRescueRole role_of(const PlkRescue *r, const char *name)
+static PlkRescueRole role_of(PlkRescue *r, const char *name)
 {
     const char *xml = r->store->name;
     size_t n = strlen(xml);
@@ -99,7 +100,7 @@ static void read_document(PlkRescue *r, const char *name, PlkRescueDocument *doc
     PLK_FREE char *text = NULL;
     PlkError why = {0};
     size_t len;
-    int n = plk_dir_read_file(r->store->dir, name, PLK_DESC_TEXT_MAX, &text, &len);
+    int n = plk_rescue_note(r, plk_dir_read_file(r->store->dir, name, PLK_DESC_TEXT_MAX, &text, &len));
 
     doc->name = plk_rescue_text(r, "%s", name);
     doc->there = n != -ENOENT;
@@ -109,7 +110,7 @@ static void read_document(PlkRescue *r, const char *name, PlkRescueDocument *doc
     }
     plk_digest_text(text, len, doc->digest);
     doc->parsed = plk_descriptor_parse(text, len, name, &doc->desc, &why) == 0;
-    r->starved |= why.code == PLK_ERROR_NO_MEMORY;
+    plk_rescue_note_words(r, &why);
     doc->fault = doc->parsed ? NULL : plk_rescue_text(r, "%s", why.message);
 }
 
@@ -132,7 +133,7 @@ static void read_documents(PlkRescue *r)
         if (second.parsed)
             r->future = second;
     }
-    (void)plk_dir_read_file(r->store->dir, lck, LOCK_TEXT_MAX, &r->intent, NULL);
+    (void)plk_rescue_note(r, plk_dir_read_file(r->store->dir, lck, LOCK_TEXT_MAX, &r->intent, NULL));
 }
 
 /* Files that lie elsewhere, or that no listing shows. */
@@ -142,10 +143,13 @@ static void add_described(PlkRescue *r, const PlkRescueDocument *doc)
         const char *file = doc->desc.images[i].file;
         PlkRescueFile *f = plk_rescue_find(r, file);
 
-        if (!f && plk_dir_exists(r->store->dir, file) > 0) {
+        if (!f && plk_rescue_note(r, plk_dir_exists(r->store->dir, file)) > 0) {
+            PLK_FREE char *path = NULL;
+
             f = plk_rescue_append(r, &r->files, &r->n_files, sizeof *f);
             if (f)
-                *f = (PlkRescueFile){.name = plk_rescue_text(r, "%s", file), .role = PLK_RESCUE_OTHER};
+                *f = (PlkRescueFile){.name = plk_rescue_text(r, "%s", plk_rescue_name(r, file, &path)),
+                                     .role = PLK_RESCUE_OTHER};
         }
         if (!f)
             continue;
@@ -191,8 +195,11 @@ static int count_page(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PAG
 static void count_clusters(PlkRescue *r, PlkRescueFile *f)
 {
     plk_cleanup(plk_image_dropp) PlkImage *img = NULL;
+    PlkError why = {0};
 
-    if (plk_chain_open_image(r->store->dir, f->name, 0, false, 0, &img, NULL) == 0 && plk_image_walk_bat(img, count_page, f) < 0)
+    if (plk_chain_open_image(r->store->dir, f->name, 0, false, 0, &img, &why) < 0)
+        plk_rescue_note_words(r, &why);
+    else if (plk_rescue_note(r, plk_image_walk_bat(img, count_page, f)) < 0)
         f->clusters = 0;
 }
 
@@ -204,6 +211,17 @@ static bool read_header(PlkIo *io, PlkHeader *ret)
 
     return plk_io_read_upto(io, buf, sizeof buf, 0, &got, PLK_POINT_OPEN_READ) == 0 &&
            plk_header_decode(buf, got, io->name, PLK_HEADER_STRICT, ret, NULL) == 0;
+}
+
+/*
+ * No entry, and clusters of data all the same. What was never closed after its birth may be so, as its first writer died;
+ * what was, lost its table: that data is no tail to be cut off.
+ */
+static bool is_emptied(const PlkRescueFile *f, const PlkHeader *header)
+{
+    uint64_t first = header->first_block_sectors + (uint64_t)header->cluster_sectors;
+
+    return f->clusters == 0 && f->bytes >= first * PLK_SECTOR && (!f->in_use || !(header->flags & PLK_FLAG_EMPTY));
 }
 
 /* Every repair is asked for and none made: so the findings say what each would do and lose. */
@@ -230,17 +248,18 @@ static int check_image(PlkRescue *r, PlkRescueFile *f, PlkIo *io, PlkError *err)
     f->size_sectors = header.size_sectors;
     f->in_use = !plk_checker_is_closed(&header);
     count_clusters(r, f);
+    f->emptied = is_emptied(f, &header);
     return 0;
 }
 
 /* Is it named as if it should be an image? Then what does not look like one is damaged, or raw. */
-static bool is_meant_as_image(const PlkRescue *r, const PlkRescueFile *f)
+static bool is_meant_as_image(PlkRescue *r, const PlkRescueFile *f)
 {
     return f->described || f->in_future || ends_in(f->name, ".hds") || plk_rescue_stem(f->name) ||
            (r->present.desc.n_images == 0 && strcmp(f->name, "root.hds") == 0);
 }
 
-static bool is_described_plain(const PlkRescue *r, const PlkRescueFile *f)
+static bool is_described_plain(PlkRescue *r, const PlkRescueFile *f)
 {
     const PlkDescriptor *descs[] = {&r->present.desc, &r->future.desc};
 
@@ -252,7 +271,7 @@ static bool is_described_plain(const PlkRescue *r, const PlkRescueFile *f)
 }
 
 /* It is just as long as the disk that a descriptor speaks of, which no image with a header is. */
-static bool has_described_size(const PlkRescue *r, const PlkRescueFile *f)
+static bool has_described_size(PlkRescue *r, const PlkRescueFile *f)
 {
     const PlkDescriptor *descs[] = {&r->present.desc, &r->future.desc};
 
@@ -263,7 +282,7 @@ static bool has_described_size(const PlkRescue *r, const PlkRescueFile *f)
 }
 
 /* The largest ordinary cluster that divides the file, as ploop chooses it, unless a descriptor says one. */
-static uint32_t cluster_of_raw(const PlkRescue *r, uint64_t sectors)
+static uint32_t cluster_of_raw(PlkRescue *r, uint64_t sectors)
 {
     const PlkDescriptor *desc = r->present.parsed ? &r->present.desc : &r->future.desc;
 
@@ -318,8 +337,10 @@ static int look_at_file(PlkRescue *r, PlkRescueFile *f, PlkError *err)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     bool known;
-    int n = plk_dir_open_file(r->store->dir, f->name, 0, 0, &io);
+    int n = plk_rescue_note(r, plk_dir_open_file(r->store->dir, f->name, 0, 0, &io));
 
+    if (n == -EIO || n == -EMFILE || n == -ENFILE)
+        return plk_fail_io(err, PLK_ERROR_OPEN, n, "cannot look at '%s' of '%s'", f->name, r->store->dir->path);
     if (n < 0) {
         f->fault = plk_rescue_text(r, "%s", n == -EINVAL ? "not a regular file" : strerror(-n));
         return 0;
@@ -371,7 +392,7 @@ bool plk_rescue_look_inside(PlkRescue *r, const char *const *files, size_t n, Pl
     PlkDisk *disk;
 
     if (open_chain(r, files, n, &disk, &why) < 0) {
-        r->starved |= why.code == PLK_ERROR_NO_MEMORY;
+        plk_rescue_note_words(r, &why);
         if (ret_why)
             *ret_why = plk_rescue_text(r, "%s", why.message);
         return false;
@@ -391,7 +412,7 @@ static size_t list_files_of(PlkRescue *r, const PlkDescriptor *desc, const char 
     size_t n;
 
     if (plk_descriptor_chain(desc, &desc->top, r->store->name, &chain, &n, &why) < 0) {
-        r->starved |= why.code == PLK_ERROR_NO_MEMORY;
+        plk_rescue_note_words(r, &why);
         if (ret_why)
             *ret_why = plk_rescue_text(r, "%s", why.message);
         return 0;
@@ -413,14 +434,18 @@ PlkDisk *plk_rescue_open(PlkRescue *r, const PlkDescriptor *desc)
 {
     const char *files[PLK_CHAIN_SLOTS];
     size_t n = list_files_of(r, desc, files, NULL);
+    PlkError why = {0};
     PlkDisk *disk;
 
-    return n && open_chain(r, files, n, &disk, NULL) == 0 ? disk : NULL;
+    if (n && open_chain(r, files, n, &disk, &why) == 0)
+        return disk;
+    plk_rescue_note_words(r, &why);
+    return NULL;
 }
 
 /* ---- the whole ---- */
 
-static bool is_cancelled(const PlkRescue *r, size_t done)
+static bool is_cancelled(PlkRescue *r, size_t done)
 {
     return r->progress && r->progress->update(r->progress->arg, "Looking at files", done, r->n_files);
 }

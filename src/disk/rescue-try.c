@@ -437,8 +437,10 @@ int plk_store_rescue_keep(PlkStore *store, const PlkRescueOptions *options, cons
         move_all(store, &desc, options, err) < 0)
         return -1;
     restore_order(&desc);
+    /* As the descriptor of the try, too, which names none of its files then: they may go, in any order. */
     if (plk_descriptor_print(&desc, &text, &len, err) < 0 ||
-        plk_rescue_replace_descriptor(store, text, options, err) < 0 || remove_files(store, err) < 0)
+        plk_rescue_replace_descriptor(store, text, options, err) < 0 ||
+        plk_rescue_publish(store, PLK_RESCUE_TRY_NAME, text, err) < 0 || remove_files(store, err) < 0)
         return -1;
     return plk_rescue_clear_up(store, options, progress, err);
 }

@@ -2,6 +2,7 @@
 /* The object of a rescue: what it owns, and the words for what it holds. */
 #include "disk/rescue.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,28 +29,51 @@ static bool own(PlkRescue *r, void *p)
 
 const char *plk_rescue_text(PlkRescue *r, const char *fmt, ...)
 {
-    char line[1024], *text;
     va_list args;
+    char *text;
+    int len;
 
     va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
+    len = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    text = plk_strdup(line);
-    return own(r, text) ? text : "";
+    text = plk_malloc((size_t)len + 1);
+    if (!own(r, text))
+        return "";
+    va_start(args, fmt);
+    vsnprintf(text, (size_t)len + 1, fmt, args);
+    va_end(args);
+    return text;
 }
 
-/* Lists are short, and the old ones go with the rest. */
+int plk_rescue_note(PlkRescue *r, int neg_errno)
+{
+    r->starved |= neg_errno == -ENOMEM;
+    return neg_errno;
+}
+
+int plk_rescue_note_words(PlkRescue *r, const PlkError *why)
+{
+    r->starved |= why->code == PLK_ERROR_NO_MEMORY;
+    return -1;
+}
+
+/* At powers of two it moves to twice the room; the old room goes with the rest. */
 void *plk_rescue_append(PlkRescue *r, void *list, size_t *n, size_t size)
 {
-    void **at = list;
-    char *longer = plk_calloc(*n + 1, size);
+    char **at = list, *item;
 
-    if (!own(r, longer))
-        return NULL;
-    if (*n)
-        memcpy(longer, *at, *n * size);
-    *at = longer;
-    return longer + (*n)++ * size;
+    if ((*n & (*n - 1)) == 0) {
+        char *longer = plk_calloc(*n ? 2 * *n : 1, size);
+
+        if (!own(r, longer))
+            return NULL;
+        if (*n)
+            memcpy(longer, *at, *n * size);
+        *at = longer;
+    }
+    item = *at + *n * size;
+    ++*n;
+    return item;
 }
 
 void plk_rescue_free(PlkRescue *r)
@@ -79,18 +103,43 @@ size_t plk_rescue_stem(const char *name)
     return (size_t)(brace - name) - 1;
 }
 
-PlkRescueFile *plk_rescue_find(const PlkRescue *r, const char *entry)
+const char *plk_rescue_name(PlkRescue *r, const char *entry, char **ret_path)
 {
-    const char *dir = r->store->dir->path;
-    PLK_FREE char *wanted = plk_path_canonical(dir, entry);
+    const char *beneath;
 
-    for (size_t i = 0; wanted && i < r->n_files; i++) {
-        PLK_FREE char *path = plk_path_canonical(dir, r->files[i].name);
+    *ret_path = NULL;
+    if (!strchr(entry, '/'))
+        return entry;
+    *ret_path = plk_path_canonical(r->store->dir->path, entry);
+    r->starved |= !*ret_path && errno == ENOMEM;
+    beneath = *ret_path ? plk_path_beneath(r->store->dir->path, *ret_path) : NULL;
+    return beneath ? beneath : *ret_path ? *ret_path : entry;
+}
 
-        if (path && strcmp(path, wanted) == 0)
+PlkRescueFile *plk_rescue_find(PlkRescue *r, const char *entry)
+{
+    PLK_FREE char *path = NULL;
+    const char *name = plk_rescue_name(r, entry, &path);
+
+    for (size_t i = 0; i < r->n_files; i++)
+        if (strcmp(r->files[i].name, name) == 0)
             return &r->files[i];
-    }
     return NULL;
+}
+
+bool *plk_rescue_mark_named(PlkRescue *r, const PlkDescriptor *desc)
+{
+    bool *named = plk_calloc(r->n_files + 1, sizeof *named);
+
+    if (!named)
+        r->starved = true;
+    for (size_t i = 0; named && i < desc->n_images; i++) {
+        const PlkRescueFile *f = plk_rescue_find(r, desc->images[i].file);
+
+        if (f)
+            named[f - r->files] = true;
+    }
+    return named;
 }
 
 bool plk_rescue_is_image(const PlkRescueFile *f)
@@ -135,7 +184,9 @@ static void judge(PlkRescue *r)
 {
     const char *dir = r->store->dir->path;
 
-    if (r->n_plans)
+    if (r->trying)
+        r->verdict = plk_rescue_text(r, "%s: a try is there; keep it or drop it before anything else is done", dir);
+    else if (r->n_plans)
         r->verdict = plk_rescue_text(r, "%s: %zu proposal%s", dir, r->n_plans, r->n_plans == 1 ? "" : "s");
     else if (r->sound)
         r->verdict = plk_rescue_text(r, "%s: the disk is sound and nothing lies about; there is nothing to do", dir);

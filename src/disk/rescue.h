@@ -5,7 +5,9 @@
  *   rescue.c         the object: its strings, names of files and what they mean
  *   rescue-survey.c  looks at every file
  *   rescue-order.c   puts images without a descriptor in order
- *   rescue-plan.c    descriptors that may be meant, each with what it takes to get there
+ *   rescue-orphan.c  images that a good descriptor does not name
+ *   rescue-judge.c   descriptors that may be meant
+ *   rescue-plan.c    what it takes to get to one
  *   rescue-apply.c   carries a proposal out
  *   rescue-try.c     shows one above untouched images
  *
@@ -95,8 +97,16 @@ const char *plk_rescue_text(PlkRescue *r, const char *fmt, ...) __attribute__((f
 /* One more zeroed item of `size` behind the n of a list, which may move; NULL when out of memory. */
 void *plk_rescue_append(PlkRescue *r, void *list, size_t *n, size_t size);
 
+/* -ENOMEM is noted; other errors are evidence, or told elsewhere. Returns what it got. */
+int plk_rescue_note(PlkRescue *r, int neg_errno);
+/* The same for what has words: -1. */
+int plk_rescue_note_words(PlkRescue *r, const PlkError *why);
+/* A File entry as files are called here: beneath the directory, else absolute. *ret_path is to be freed after it. */
+const char *plk_rescue_name(PlkRescue *r, const char *entry, char **ret_path);
 /* By the name of a file, or by a File entry of a descriptor, however it is spelled; NULL: not there. */
-PlkRescueFile *plk_rescue_find(const PlkRescue *r, const char *entry);
+PlkRescueFile *plk_rescue_find(PlkRescue *r, const char *entry);
+/* For each file: does the descriptor name it? malloc'd; NULL when out of memory. */
+bool *plk_rescue_mark_named(PlkRescue *r, const PlkDescriptor *desc);
 /* "root.hds" of "root.hds.{guid}": the length of the part in front, 0 if the name is no delta's. */
 size_t plk_rescue_stem(const char *name);
 bool plk_rescue_is_image(const PlkRescueFile *f); /* a disk can be made of it */
@@ -116,9 +126,16 @@ PlkDisk *plk_rescue_open(PlkRescue *r, const PlkDescriptor *desc);
 /* A copy of desc as a plan; NULL when there are enough of them, or out of memory. */
 PlkRescuePlan *plk_rescue_plan(PlkRescue *r, const PlkDescriptor *desc, PlkRescueConfidence confidence,
                                const char *title);
+/* The one that was made last is nothing to propose. */
+void plk_rescue_drop_plan(PlkRescue *r, PlkRescuePlan *plan);
+void plk_rescue_cannot(PlkRescue *r, PlkRescuePlan *plan, const char *file, const char *what);
+/* In the middle of a version conversion that its backup can undo. */
+bool plk_rescue_is_converting(PlkRescue *r, const PlkRescueFile *f);
 void plk_rescue_because(PlkRescue *r, PlkRescuePlan *plan, const char *text); /* plan may be NULL */
 void plk_rescue_because_of(PlkRescue *r, PlkRescuePlan *plan, const PlkRescueContent *content);
 
+/* Unnamed deltas that hold something the descriptor's disk does not; *says gets a sentence on one that does not. */
+size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **says, const char *ret[], size_t max);
 /* Chains of the images that are there, as if no descriptor were. */
 void plk_rescue_order_all(PlkRescue *r);
 /* Orders of images without a place above the active state of a descriptor that is good by itself. */
