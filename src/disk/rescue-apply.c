@@ -127,7 +127,7 @@ int plk_rescue_keep_table(PlkStore *store, const char *name, char **ret_kept, Pl
 /* ---- writing ---- */
 
 /* In one step, by way of a file that has no name until it is whole. */
-static int publish(PlkStore *store, const char *name, const char *temp, const char *text)
+static int publish(PlkStore *store, const char *name, const char *text)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     int r = plk_dir_create_unnamed(store->dir, DESCRIPTOR_MODE, &io);
@@ -137,18 +137,17 @@ static int publish(PlkStore *store, const char *name, const char *temp, const ch
     if (r == 0)
         r = plk_io_sync(io, PLK_POINT_FILE_SYNC);
     if (r == 0)
-        r = plk_dir_unlink(store->dir, temp); /* of a rescue that was cut short here */
+        r = plk_dir_unlink(store->dir, PLK_RESCUE_TEMPORARY); /* of a rescue that was cut short here */
     if (r == 0 || r == -ENOENT)
-        r = plk_dir_link(store->dir, io, temp);
+        r = plk_dir_link(store->dir, io, PLK_RESCUE_TEMPORARY);
     if (r == 0)
-        r = plk_dir_rename(store->dir, temp, name, true);
+        r = plk_dir_rename(store->dir, PLK_RESCUE_TEMPORARY, name, true);
     return r < 0 ? r : plk_dir_sync(store->dir);
 }
 
 int plk_rescue_publish(PlkStore *store, const char *name, const char *text, PlkError *err)
 {
-    PLK_FREE char *temp = plk_printf("rescue-try.new");
-    int r = temp ? publish(store, name, temp, text) : -ENOMEM;
+    int r = publish(store, name, text);
 
     return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path, name) : 0;
 }

@@ -157,7 +157,7 @@ static void act_on_leftover(PlkRescue *r, PlkRescuePlan *plan, const PlkRescueFi
         why = "of an operation that did not finish";
     else if (f->role == PLK_RESCUE_INDEX && !rolls_back(plan))
         why = "of a version conversion that is over";
-    else if (f->role == PLK_RESCUE_TRY && !r->trying)
+    else if (f->role == PLK_RESCUE_TRY && !r->trying && strcmp(f->name, PLK_RESCUE_TEMPORARY) != 0)
         why = "of a try that was not finished";
     else if (is_nameless_image(f) && !named)
         why = "an image that is no part of this disk";

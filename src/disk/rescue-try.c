@@ -25,6 +25,7 @@
 #define PREFIX "rescue-try."
 #define COPY_BYTES (1u << 20)
 #define COPY_MODE 0600
+#define DROPPED PREFIX "dropped"
 
 static bool is_of_try(const char *file)
 {
@@ -64,7 +65,7 @@ static int take_name(void *arg, const char *name)
     Names *names = arg;
     char **longer;
 
-    if (!is_of_try(name) || strcmp(name, PLK_RESCUE_TRY_NAME) == 0)
+    if (!is_of_try(name))
         return 0;
     longer = plk_realloc(names->items, names->n + 1, sizeof *longer);
     if (!longer)
@@ -74,20 +75,18 @@ static int take_name(void *arg, const char *name)
     return names->items[names->n] ? (names->n++, 0) : -ENOMEM;
 }
 
-/* The descriptor last: while it is there the try can be dropped again. */
+/* The descriptor first, and by another name: what it names is no try any more, but left over. */
 static int remove_files(PlkStore *store, PlkError *err)
 {
     plk_cleanup(names_clear) Names names = {0};
-    int r = plk_dir_list(store->dir, take_name, &names);
+    int r = plk_dir_rename(store->dir, PLK_RESCUE_TRY_NAME, DROPPED, true);
 
-    for (size_t i = 0; r == 0 && i < names.n; i++)
-        r = plk_dir_unlink(store->dir, names.items[i]);
     if (r == 0)
         r = plk_dir_sync(store->dir);
-    if (r == 0)
-        r = plk_dir_unlink(store->dir, PLK_RESCUE_TRY_NAME);
-    if (r == -ENOENT)
-        r = 0;
+    if (r == 0 || r == -ENOENT)
+        r = plk_dir_list(store->dir, take_name, &names);
+    for (size_t i = 0; r == 0 && i < names.n; i++)
+        r = plk_dir_unlink(store->dir, names.items[i]);
     if (r == 0)
         r = plk_dir_sync(store->dir);
     return r < 0 ? plk_fail_io(err, PLK_ERROR_UNLINK, r, "cannot remove the try in '%s'", store->dir->path) : 0;
@@ -130,11 +129,24 @@ static int refuse_half_kept(PlkStore *store, const PlkDescriptor *desc, PlkError
     return 0;
 }
 
+/* It was being dropped already. */
+static bool is_half_dropped(PlkStore *store)
+{
+    plk_cleanup(names_clear) Names names = {0};
+
+    return plk_dir_exists(store->dir, PLK_RESCUE_TRY_NAME) == 0 && plk_dir_list(store->dir, take_name, &names) == 0 &&
+           names.n > 0;
+}
+
 int plk_store_rescue_drop(PlkStore *store, PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
 
-    if (plk_store_lock_only(store, err) < 0 || load_try(store, &desc, err) < 0 || refuse_busy(store, &desc, err) < 0 ||
+    if (plk_store_lock_only(store, err) < 0)
+        return -1;
+    if (is_half_dropped(store))
+        return remove_files(store, err);
+    if (load_try(store, &desc, err) < 0 || refuse_busy(store, &desc, err) < 0 ||
         refuse_half_kept(store, &desc, err) < 0)
         return -1;
     return remove_files(store, err);

@@ -53,6 +53,9 @@ int plk_store_rescue_drop(PlkStore *store, PlkError *err);
 #define PLK_RESCUE_PLANS_MAX 8
 #define PLK_RESCUE_PERMUTED_MAX 4 /* images without a place that are put in every order: 24 of them */
 
+/* A descriptor on its way to its name; the next one that is written takes its place. */
+#define PLK_RESCUE_TEMPORARY "rescue-try.new"
+
 /* A descriptor that was found: the present one, or one that was to follow it. */
 typedef struct PlkRescueDocument {
     const char *name;

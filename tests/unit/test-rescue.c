@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "disk/operation.h"
+#include "io/crash-walk.h"
 #include "test.h"
 
 #define CLUSTER 64u /* sectors */
@@ -31,22 +32,34 @@ static PlkStore *make_disk(void)
     return store;
 }
 
-/* The same directory as a program finds it that comes later. */
-static PlkStore *store_again(PlkStore *store)
+/* Closes the store, but not its directory. */
+static PlkDir *leave(PlkStore *store)
 {
-    PlkStore *again;
-    PlkError err;
     PlkDir *dir;
 
     plk_store_unlock(store);
     dir = PLK_TAKE(store->dir);
-    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &again, &err), err);
     plk_descriptor_clear(&store->desc);
     free(store->name);
     free(store->path);
     free(store->fs_word);
     free(store);
-    return again;
+    return dir;
+}
+
+static PlkStore *enter(PlkDir *dir)
+{
+    PlkStore *store;
+    PlkError err;
+
+    CHECK_OK(plk_store_open_dir(dir, "DiskDescriptor.xml", &store, &err), err);
+    return store;
+}
+
+/* The same directory as a program finds it that comes later. */
+static PlkStore *store_again(PlkStore *store)
+{
+    return enter(leave(store));
 }
 
 static void fill(PlkStore *store, unsigned cluster, char byte)
@@ -329,6 +342,166 @@ TEST(running_out_of_memory_is_told_and_does_no_harm)
         plk_store_close(store);
     }
     CHECK(done);
+}
+
+/* ---- crashes ---- */
+
+typedef PlkStore *Operation(PlkStore *store);
+
+typedef struct Replay {
+    Operation *again;
+    const char *wanted;
+    unsigned n;
+} Replay;
+
+static PlkStore *apply_first(PlkStore *store)
+{
+    PlkRescueOptions options = {.struct_size = sizeof options, .proposal = 1, .lossy = true};
+    PlkRescue *rescue = survey(store);
+    PlkError err;
+
+    if (!plk_rescue_is_sound(rescue))
+        CHECK_OK(plk_store_rescue_apply(store, NULL, &options, NULL, &err), err);
+    plk_rescue_free(rescue);
+    return store_again(store);
+}
+
+static PlkStore *keep_try(PlkStore *store)
+{
+    PlkRescueOptions options = {.struct_size = sizeof options};
+    PlkError err;
+
+    if (plk_dir_exists(store->dir, PLK_RESCUE_TRY_NAME) > 0)
+        CHECK_OK(plk_store_rescue_keep(store, &options, NULL, &err), err);
+    return apply_first(store_again(store));
+}
+
+static PlkStore *try_and_drop(PlkStore *store)
+{
+    PlkRescueOptions options = {.struct_size = sizeof options, .proposal = 1};
+    PlkError err;
+
+    CHECK_OK(plk_store_rescue_try(store, NULL, &options, NULL, &err), err);
+    store = store_again(store);
+    CHECK_OK(plk_store_rescue_drop(store, &err), err);
+    return apply_first(store_again(store));
+}
+
+static PlkStore *drop_what_is_left(PlkStore *store)
+{
+    PlkError err = {0};
+
+    if (plk_store_rescue_drop(store, &err) < 0)
+        CHECK_INT(err.code, PLK_ERROR_NOT_FOUND);
+    return apply_first(store_again(store));
+}
+
+static int examine(void *arg, PlkDir *dir, size_t position)
+{
+    Replay *replay = arg;
+    PlkStore *store = replay->again(enter(dir));
+
+    check_sound(store, replay->wanted);
+    replay->n++;
+    leave(store);
+    return 0;
+}
+
+/* Crashes anywhere in the operation: it is done again, and all is well. */
+static void replay(PlkStore *store, Operation *operation, Operation *again, const char *wanted)
+{
+    plk_cleanup(plk_record_freep) PlkRecord *record = NULL;
+    Replay r = {.again = again, .wanted = wanted};
+    PlkCrashWalk walk = {.sector = 512, .budget = 40, .seed = 1, .examine = examine, .arg = &r};
+    PlkCrashTally tally = {0};
+    PlkDir *dir;
+
+    CHECK_INT(plk_record_new_over(leave(store), &record), 0);
+    CHECK_INT(plk_record_open(record, &dir), 0);
+    store = operation(enter(dir));
+    check_sound(store, wanted);
+    plk_store_close(store);
+    CHECK_INT(plk_crash_walk(record, &walk, &tally), 0);
+    CHECK(r.n > 10);
+}
+
+TEST(a_crash_of_a_rescue_without_a_descriptor)
+{
+    PlkStore *store = make_chain();
+
+    remove_descriptor(store);
+    replay(store, apply_first, apply_first, "abc.............");
+}
+
+TEST(a_crash_of_a_rescue_from_a_damaged_descriptor)
+{
+    PlkStore *store = make_chain();
+
+    CHECK_INT(plk_dir_publish_file(store->dir, "DiskDescriptor.xml", "<?xml", 5, 0644), 0);
+    replay(store, apply_first, apply_first, "abc.............");
+}
+
+/* The top in use and known to the unfinished descriptor alone. */
+TEST(a_crash_of_a_rescue_that_promotes_the_unfinished_descriptor)
+{
+    PlkStore *store = make_chain();
+    PLK_FREE char *old = NULL, *new = NULL, *top = NULL;
+    size_t old_len, new_len;
+    PlkError err;
+    PlkIo *io;
+
+    CHECK_INT(plk_dir_read_file(store->dir, "DiskDescriptor.xml", 1 << 20, &old, &old_len), 0);
+    CHECK_OK(plk_store_lock(store, &err), err);
+    CHECK_OK(plk_store_snapshot(store, &(PlkSnapshotSpec){.struct_size = sizeof(PlkSnapshotSpec)}, &(PlkGuid){""}, &err), err);
+    fill(store, 3, 'd');
+    top = plk_strdup(store->desc.images[plk_descriptor_find_image(&store->desc, &PLK_GUID_TOP)].file);
+    store = store_again(store);
+    CHECK_INT(plk_dir_read_file(store->dir, "DiskDescriptor.xml", 1 << 20, &new, &new_len), 0);
+    CHECK_INT(plk_dir_publish_file(store->dir, "DiskDescriptor.xml", old, old_len, 0644), 0);
+    CHECK_INT(plk_dir_publish_file(store->dir, "DiskDescriptor.xml.tmp", new, new_len, 0644), 0);
+    CHECK_INT(plk_dir_open_file(store->dir, top, PLK_OPEN_WRITE, 0, &io), 0);
+    CHECK_INT(plk_io_write(io, "Ynot", 4, 44, PLK_POINT_META_IN_USE), 0);
+    plk_io_close(io);
+    replay(store, apply_first, apply_first, "abcd............");
+}
+
+/* An entry outside of the file, which reads as zeros, in the base. */
+static PlkStore *make_damaged_chain(void)
+{
+    PlkStore *store = make_chain();
+    PlkIo *io;
+
+    CHECK_INT(plk_dir_open_file(store->dir, "root.hds", PLK_OPEN_WRITE, 0, &io), 0);
+    CHECK_INT(plk_io_write(io, "\x99\x09\0\0", 4, 64 + 4 * 9, PLK_POINT_META_BAT), 0);
+    plk_io_close(io);
+    return store;
+}
+
+TEST(a_crash_of_a_rescue_that_repairs)
+{
+    PlkStore *store = make_damaged_chain();
+
+    remove_descriptor(store);
+    replay(store, apply_first, apply_first, "abc.............");
+}
+
+TEST(a_crash_of_a_try_or_of_dropping_it)
+{
+    PlkStore *store = make_damaged_chain();
+
+    remove_descriptor(store);
+    replay(store, try_and_drop, drop_what_is_left, "abc.............");
+}
+
+TEST(a_crash_of_keeping_a_try)
+{
+    PlkRescueOptions options = {.struct_size = sizeof options, .proposal = 1};
+    PlkStore *store = make_damaged_chain();
+    PlkError err;
+
+    remove_descriptor(store);
+    CHECK_OK(plk_store_rescue_try(store, NULL, &options, NULL, &err), err);
+    replay(store_again(store), keep_try, keep_try, "abc.............");
 }
 
 TEST_MAIN()
