@@ -20,7 +20,7 @@ define setup
 	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
-.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak coverage install clean help
+.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak-deps soak coverage install clean help
 
 all:                ## release build into build/
 	$(call setup,$(BUILD),$(strict))
@@ -56,6 +56,9 @@ test-tsan:          ## threaded tests under ThreadSanitizer
 
 bench: test-deps all ## figures, side by side with what they are compared with
 	@meson test --benchmark --no-rebuild --verbose --num-processes 1 -C $(BUILD)
+
+soak-deps:          ## install the packages `make soak` uses as well
+	@tools/install-packages packaging/packages.build packaging/packages.test packaging/packages.soak
 
 soak: test-deps all ## what takes longer than `make test` may
 	@$(run_tests) $(BUILD) --suite soak --timeout-multiplier 20

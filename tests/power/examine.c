@@ -266,9 +266,9 @@ static bool is_allowed_stray(const char *name)
 {
     bool is_base = strcmp(name, "root.hds") == 0 || (begins(name, "merged-") && !strchr(name, '{'));
 
-    if (strcmp(m->act, "convert the format") == 0 || strcmp(m->act, "merge") == 0)
+    if (m->act == ACT_FORMAT || m->act == ACT_MERGE)
         return is_base;
-    return strcmp(m->act, "export") == 0 && begins(name, "out.raw.");
+    return m->act == ACT_EXPORT && begins(name, "out.raw.");
 }
 
 /*
@@ -287,7 +287,7 @@ static bool sweep(const char *path, const PlkStore *store)
             (store && strcmp(e->d_name, "DiskDescriptor.xml.tmp") == 0))
             continue;
         if (!is_allowed_stray(e->d_name) || ++strays > 1)
-            good = wrong("stray file %s after %s", e->d_name, m->act);
+            good = wrong("stray file %s after %s", e->d_name, act_name(m->act));
         unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d)
@@ -348,7 +348,7 @@ static bool undo_conversion(void)
     PlkStore *store;
     PlkError err;
 
-    if (strcmp(m->act, "convert the version") != 0)
+    if (m->act != ACT_VERSION)
         return true;
     if (plk_store_open_locked(m->xml, NULL, &store, &err) < 0)
         return wrong("a version conversion is not undone: %s", err.message);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <ploopkit/create.h>
+
 #define CLUSTER_SECTORS 64u
 #define CLUSTERS_MIN 24u
 #define CLUSTERS_MAX 56u
@@ -38,6 +40,25 @@ typedef struct Shot {
     Content content;
 } Shot;
 
+/* What the writer is doing. A number: the model may be shared with a guest, whose pointers say nothing here. */
+typedef enum Act {
+    ACT_INIT,
+    ACT_WRITING,
+    ACT_CLOSING,
+    ACT_ONLINE_SNAPSHOT,
+    ACT_SNAPSHOT,
+    ACT_DELETE,
+    ACT_MERGE,
+    ACT_SWITCH,
+    ACT_GROW,
+    ACT_SHRINK,
+    ACT_COMPACT,
+    ACT_FORMAT,
+    ACT_VERSION,
+    ACT_CHECK,
+    ACT_EXPORT,
+} Act;
+
 typedef struct Model {
     char top[48], vol[64], xml[96], out[96], ploop[256];
 
@@ -55,7 +76,7 @@ typedef struct Model {
 
     bool helper;      /* programs run on the writer's behalf */
     bool early_acks;  /* calibration: a flush is acknowledged before it is made */
-    const char *act;  /* what the writer is doing */
+    Act act;
     unsigned long n_acks, n_acts;
     char failed[480]; /* something went wrong although nobody had cut the power */
 } Model;
@@ -94,7 +115,15 @@ static inline void model_acknowledge(Model *m)
     m->n_acks++;
 }
 
-/* The history of writer.c and of resizer.c: they end only by being killed. */
+#define MODEL_FILE_BYTES (1u << 20)
+_Static_assert(sizeof(Model) <= MODEL_FILE_BYTES, "a guest shares this much");
+
+const char *act_name(Act act);
+
+/* An empty disk in the directory `top`, for a model that is all zeros. Prints why not. */
+bool model_make_disk(Model *m, const char *top, int version, PlkFormat format);
+
+/* The history; it ends only by being killed. */
 _Noreturn void writer_run(Model *m, uint32_t seed);
 /* One line at most into m->failed, then waits to be killed. */
 _Noreturn __attribute__((format(printf, 2, 3))) void writer_fail(Model *m, const char *fmt, ...);

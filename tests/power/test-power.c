@@ -16,8 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <ploopkit/create.h>
-
 #include "box.h"
 #include "model.h"
 
@@ -73,30 +71,12 @@ static const char *mount_options(const char *fs)
 
 static bool make_disk(Model *m, const Box *box)
 {
-    PlkCreateSpec spec = {.struct_size = sizeof spec,
-                          .size_sectors = (CLUSTERS_MIN + 8) * CLUSTER_SECTORS,
-                          .cluster_sectors = CLUSTER_SECTORS,
-                          .version = 1 + (int)rnd(2),
-                          .format = (PlkFormat)rnd(3)};
-    char base[96];
-    PlkError err;
+    int version = 1 + (int)rnd(2);
 
     memset(m, 0, sizeof *m);
-    snprintf(m->top, sizeof m->top, "%s", box->where);
-    snprintf(m->vol, sizeof m->vol, "%s/vol", box->where);
-    snprintf(m->xml, sizeof m->xml, "%s/DiskDescriptor.xml", m->vol);
-    snprintf(m->out, sizeof m->out, "%s/out.raw", box->where);
-    snprintf(m->ploop, sizeof m->ploop, "%s", getenv("PLOOP"));
-    snprintf(base, sizeof base, "%s/root.hds", m->vol);
-    m->acked.sectors = (uint32_t)spec.size_sectors;
-    m->act = "init";
     m->early_acks = mistake == EARLY_ACK;
-    if (mkdir(m->vol, 0755) < 0 || plk_disk_create(base, &spec, NULL, NULL, "none", NULL, &err) < 0) {
-        printf("cannot make a disk: %s\n", err.message);
-        return false;
-    }
-    sync();
-    return true;
+    snprintf(m->ploop, sizeof m->ploop, "%s", getenv("PLOOP"));
+    return model_make_disk(m, box->where, version, (PlkFormat)rnd(3));
 }
 
 static pid_t start_writer(Model *m)
@@ -119,7 +99,7 @@ static bool cut_once(Model *m, Box *box, char what[512])
 
     usleep(500 + rnd(LIFE_MAX_US));
     box_cut(box, writer, m->helper);
-    n_acts_cut += strcmp(m->act, "writing") != 0;
+    n_acts_cut += m->act != ACT_WRITING;
     n_acks += m->n_acks;
     m->n_acks = 0;
     if (m->failed[0]) {
@@ -196,7 +176,7 @@ int main(int argc, char **argv)
     printf("%s, seed %u: %u of %u cuts survived, %lu cuts in operations, %lu acknowledgements, %.3f s a cut\n",
            fs, seed, survived, n, n_acts_cut, n_acks, (seconds() - start) / (survived + (survived < n)));
     if (survived < n)
-        printf("cut %u, while %s: %s\n", survived + 1, m->act, what);
+        printf("cut %u, while %s: %s\n", survived + 1, act_name(m->act), what);
     box_end(&box);
     return mistake == NO_MISTAKE ? survived < n : survived == n;
 }

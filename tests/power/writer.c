@@ -43,7 +43,7 @@ static uint32_t rnd(uint32_t n)
 static void must(int r, const PlkError *err)
 {
     if (r < 0)
-        writer_fail(m, "%s: %s", m->act, err->message);
+        writer_fail(m, "%s: %s", act_name(m->act), err->message);
 }
 
 static void must_data(int r)
@@ -53,7 +53,7 @@ static void must_data(int r)
     if (r == 0)
         return;
     plk_disk_explain(disk, r, &err);
-    writer_fail(m, "%s: %s", m->act, err.message);
+    writer_fail(m, "%s: %s", act_name(m->act), err.message);
 }
 
 /* ---- sessions on the open disk ---- */
@@ -141,12 +141,12 @@ static void snapshot_online(void)
 
     if (!s)
         return;
-    m->act = "snapshot of the open disk";
+    m->act = ACT_ONLINE_SNAPSHOT;
     spec.guid = s->guid;
     must(plk_disk_snapshot(disk, &spec, NULL, &err), &err);
     s->state = SHOT_HERE;
     model_acknowledge(m);
-    m->act = "writing";
+    m->act = ACT_WRITING;
 }
 
 static void open_disk(void)
@@ -161,7 +161,7 @@ static void session(unsigned steps)
 {
     PlkError err;
 
-    m->act = "writing";
+    m->act = ACT_WRITING;
     open_disk();
     for (unsigned i = 0; i < steps; i++)
         switch (rnd(16)) {
@@ -183,7 +183,7 @@ static void session(unsigned steps)
         default:
             write_some();
         }
-    m->act = "closing";
+    m->act = ACT_CLOSING;
     must(plk_disk_close(disk, &err), &err);
     disk = NULL;
     model_acknowledge(m);
@@ -218,7 +218,7 @@ static Shot *shot_of(const char *guid)
     for (unsigned i = 0; i < SHOTS_MAX; i++)
         if (m->shots[i].state != SHOT_NONE && strcmp(m->shots[i].guid, guid) == 0)
             return &m->shots[i];
-    writer_fail(m, "%s: nobody made snapshot %s", m->act, guid);
+    writer_fail(m, "%s: nobody made snapshot %s", act_name(m->act), guid);
 }
 
 /* A snapshot that is not the active state, with at most so many children; NULL if there is none. */
@@ -456,21 +456,21 @@ static void export_over(void)
 /* ---- the history ---- */
 
 static const struct {
-    const char *name;
+    Act act;
     void (*run)(void);
 } acts[] = {
-    {"snapshot", snapshot},
-    {"snapshot", snapshot},
-    {"delete", delete},
-    {"merge", merge},
-    {"switch", switch_to},
-    {"grow", grow},
-    {"shrink", shrink},
-    {"compact", pack},
-    {"convert the format", convert_format},
-    {"convert the version", convert_version},
-    {"check", repair},
-    {"export", export_over},
+    {ACT_SNAPSHOT, snapshot},
+    {ACT_SNAPSHOT, snapshot},
+    {ACT_DELETE, delete},
+    {ACT_MERGE, merge},
+    {ACT_SWITCH, switch_to},
+    {ACT_GROW, grow},
+    {ACT_SHRINK, shrink},
+    {ACT_COMPACT, pack},
+    {ACT_FORMAT, convert_format},
+    {ACT_VERSION, convert_version},
+    {ACT_CHECK, repair},
+    {ACT_EXPORT, export_over},
 };
 
 _Noreturn void writer_run(Model *model, uint32_t seed)
@@ -482,7 +482,7 @@ _Noreturn void writer_run(Model *model, uint32_t seed)
     for (;;) {
         unsigned i = rnd(sizeof acts / sizeof acts[0]);
 
-        m->act = acts[i].name;
+        m->act = acts[i].act;
         acts[i].run();
         m->n_acts++;
         if (rnd(3))
