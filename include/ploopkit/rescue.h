@@ -126,6 +126,9 @@ PLK_API const char *plk_rescue_verdict(const PlkRescue *rescue);
 /* Nothing to rescue: the disk is whole and nothing lies about. */
 PLK_API bool plk_rescue_is_sound(const PlkRescue *rescue);
 
+/* A try is there: it is to be kept or dropped before anything else is done. */
+PLK_API bool plk_rescue_is_trying(const PlkRescue *rescue);
+
 /* Called when an action has been carried out; kept: the name under which what was there before is kept, or NULL. */
 typedef void PlkRescueDoneFn(void *arg, const PlkRescueAction *action, const char *kept);
 

@@ -12,6 +12,7 @@
  */
 #include "disk/rescue.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,13 +153,25 @@ int plk_rescue_publish(PlkStore *store, const char *name, const char *text, PlkE
     return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path, name) : 0;
 }
 
+/* As a copy, so that there is one at any time; a link, which is not followed, itself. */
+static int keep_descriptor(PlkStore *store, char **ret_kept, PlkError *err)
+{
+    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+    int r = plk_dir_open_file(store->dir, store->name, 0, 0, &io);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r == -ELOOP || r == -EINVAL)
+        return plk_rescue_set_aside(store, store->name, ret_kept, err);
+    return keep(store, store->name, store->name, UINT64_MAX, ret_kept, err);
+}
+
 int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options, PlkError *err)
 {
     PlkRescueAction action = {.kind = PLK_RESCUE_WRITE, .file = store->name, .what = "write the descriptor"};
     PLK_FREE char *kept = NULL;
 
-    if (plk_dir_exists(store->dir, store->name) > 0 &&
-        keep(store, store->name, store->name, UINT64_MAX, &kept, err) < 0)
+    if (keep_descriptor(store, &kept, err) < 0)
         return -1;
     if (plk_rescue_publish(store, store->name, text, err) < 0)
         return -1;
@@ -190,6 +203,37 @@ static int extend(PlkIo *io, PlkError *err)
     return r < 0 ? plk_fail_io(err, PLK_ERROR_TRUNCATE, r, "cannot extend image '%s'", io->name) : 0;
 }
 
+static int note_version(void *arg, const PlkFinding *finding)
+{
+    *(bool *)arg |= finding->kind == PLK_FOUND_VERSION;
+    return 0;
+}
+
+/* Every entry makes sense in the other version alone: it is the header that is wrong. */
+static int correct_version(PlkIo *io, const PlkProgress *progress, PlkError *err)
+{
+    PlkCheckOptions look = {.struct_size = sizeof look};
+    uint8_t buf[PLK_HEADER_BYTES];
+    PlkCheckResult result = {0};
+    bool wrong = false;
+    PlkHeader header;
+    int r;
+
+    if (plk_image_check(io, 0, &look, note_version, &wrong, progress, &result, NULL, err) < 0)
+        return -1;
+    r = wrong ? plk_io_read(io, buf, sizeof buf, 0, PLK_POINT_OPEN_READ) : 0;
+    if (!wrong || (r == 0 && plk_header_decode(buf, sizeof buf, io->name, PLK_HEADER_STRICT, &header, NULL) < 0))
+        return 0;
+    header.version = header.version == 1 ? 2 : 1;
+    header.in_use = PLK_IN_USE_OPEN; /* what the check that follows takes off */
+    plk_header_encode(&header, buf);
+    if (r == 0)
+        r = plk_io_write(io, buf, sizeof buf, 0, PLK_POINT_META_HEADER);
+    if (r == 0)
+        r = plk_io_sync(io, PLK_POINT_META_SYNC);
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot write the header of image '%s'", io->name) : 0;
+}
+
 static int ignore_finding(void *arg, const PlkFinding *finding)
 {
     return 0;
@@ -210,7 +254,7 @@ int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkPr
     r = plk_io_lock(io, PLK_IO_LOCK_EXCLUSIVE);
     if (r < 0)
         return plk_fail_locked(err, io, r);
-    if (lossy && extend(io, err) < 0)
+    if (lossy && (extend(io, err) < 0 || correct_version(io, progress, err) < 0))
         return -1;
     if (plk_image_check(io, 0, &options, ignore_finding, NULL, progress, &result, NULL, err) < 0)
         return -1;

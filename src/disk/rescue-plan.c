@@ -92,6 +92,10 @@ static void act_on_image(PlkRescue *r, PlkRescuePlan *plan, const PlkRescueFile 
         act(r, plan, PLK_RESCUE_REPAIR_LOSSY, f->name,
             plk_rescue_text(r, "make '%s', which was cut inside its table, long enough for it", f->name),
             "what the missing part of the table told where to find");
+    else if (f->found[PLK_FINDING_FATAL] && f->kind == PLK_FOUND_VERSION)
+        act(r, plan, PLK_RESCUE_REPAIR_LOSSY, f->name,
+            plk_rescue_text(r, "write into the header of '%s' that it is of version %d: %s", f->name, 3 - f->version, fault),
+            "nothing, if that is right; a decision is made that nobody can check");
     else if (f->found[PLK_FINDING_FATAL])
         act(r, plan, PLK_RESCUE_CANNOT, f->name, plk_rescue_text(r, "'%s' can not be repaired: %s", f->name, fault), NULL);
     else if (f->found[PLK_FINDING_LOSSY])

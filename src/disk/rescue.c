@@ -243,6 +243,11 @@ bool plk_rescue_is_sound(const PlkRescue *r)
     return r->sound && r->n_plans == 0;
 }
 
+bool plk_rescue_is_trying(const PlkRescue *r)
+{
+    return r->trying;
+}
+
 /* ---- words ---- */
 
 const char *plk_rescue_role_name(PlkRescueRole role)

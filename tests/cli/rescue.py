@@ -193,6 +193,16 @@ def _():
             check(f.read() == damage(text), 'the damaged descriptor was not kept')
 
 
+@behaviour('a descriptor that is a link is put aside as one')
+def _():
+    wanted = chain(depth=1)
+    os.rename(XML, 'elsewhere.xml')
+    os.symlink('../elsewhere.xml', XML)
+    ploop('rescue', '--apply', 'v')
+    check(os.readlink(XML + '.rescued-1') == '../elsewhere.xml', 'the link is gone')
+    check(contents() == wanted, 'the disk reads otherwise')
+
+
 @behaviour('a descriptor of another cluster and disk size is corrected by the images')
 def _():
     for wrong, right in ((b'<Blocksize>64<', b'<Blocksize>128<'), (b'<Disk_size>8192<', b'<Disk_size>4096<')):
@@ -465,6 +475,19 @@ def _():
         rescued(wanted)
 
 
+@behaviour('a header that says the other version than its entries is corrected')
+def _():
+    for lonely in (0, 1):
+        wanted = chain(depth=1)
+        with open(images()[lonely], 'r+b') as f:
+            f.write(b'WithoutFreeSpace')
+        check(first('likely')['lossy'], 'not lossy')
+        ploop('rescue', '--try', 'v')
+        check(contents('v/rescue-try.xml') == wanted, 'the try reads otherwise')
+        ploop('rescue', '--drop', 'v')
+        rescued(wanted, '-F')
+
+
 @behaviour('a raw image that the descriptor takes for a ploop image is told by its length')
 def _():
     wanted = chain(depth=0)
@@ -619,6 +642,18 @@ def _():
     check(survey(rc=0)['sound'], 'not sound')
     ploop('info', XML)
     del wanted
+
+
+@behaviour('a disk that somebody writes to is not looked at, and says who does')
+def _():
+    import fcntl
+    chain(depth=1)
+    with open(images()[-1], 'r+b') as f:
+        # QEMU's bytes: "I write" and "nobody else may"
+        for byte in (101, 201):
+            fcntl.fcntl(f, 37, struct.pack('hhqqi', fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))  # F_OFD_SETLK
+        ploop('rescue', 'v', rc=23)
+        ploop('rescue', '--apply', 'v', rc=23)
 
 
 @behaviour('what cannot be is refused in one line')

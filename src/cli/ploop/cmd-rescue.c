@@ -40,6 +40,7 @@ static void tell_shape(const PlkRescueFile *f)
            f->described   ? ""
            : f->in_future ? ", named by the unfinished descriptor only"
            : f->deserted  ? ", left by an interrupted change"
+           : f->clusters  ? ", not named by a descriptor"
                           : "");
 }
 
@@ -103,7 +104,7 @@ static void tell(const PlkRescue *rescue, const char *path)
     proposals = plk_rescue_proposals(rescue, &n);
     for (size_t i = 0; i < n; i++)
         tell_proposal(i + 1, &proposals[i]);
-    if (n)
+    if (n && !plk_rescue_is_trying(rescue))
         tell_way_on(&proposals[0], path);
 }
 
@@ -177,6 +178,7 @@ static void put_rescue(const PlkRescue *rescue)
 
     plk_json_open(&j, NULL, '{');
     plk_json_bool(&j, "sound", plk_rescue_is_sound(rescue));
+    plk_json_bool(&j, "trying", plk_rescue_is_trying(rescue));
     plk_json_string(&j, "verdict", plk_rescue_verdict(rescue));
     plk_json_open(&j, "files", '[');
     for (size_t i = 0; i < n; i++)
