@@ -7,8 +7,8 @@
  *            be done to get there. No proposal: there is nothing to rescue, or nothing to rescue it from; the
  *            verdict says which.
  *   apply    carries one proposal out. Nothing is deleted: what is replaced or in the way stays in the
- *            directory as NAME.rescued-1, -2, ...; before the header or the table of an image is repaired in
- *            place, both are kept as NAME.table.rescued-1. After a crash the next survey finds what is left to
+ *            directory as NAME.rescued-1, -2, ...; before an image is repaired in place, its header, its
+ *            table and what is cut off are kept, at their places, as NAME.table.rescued-1. After a crash the next survey finds what is left to
  *            do, and a survey after apply proposes nothing.
  *   try      shows a proposal without changing a file of the disk: a second descriptor, rescue-try.xml, in which
  *            an empty delta lies above the images found and takes all writes; an image whose table needs

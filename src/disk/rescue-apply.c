@@ -65,8 +65,25 @@ int plk_rescue_set_aside(PlkStore *store, const char *name, char **ret_kept, Plk
     return 0;
 }
 
-/* A copy of the first `len` bytes of the file under a name of its own, durable. */
-static int keep_copy(PlkStore *store, const char *name, const char *kept, uint64_t len)
+/* What is kept of a file: its first bytes, and those from `tail` on, at their places. */
+typedef struct Parts {
+    uint64_t head, tail;
+} Parts;
+
+static const Parts whole = {.head = UINT64_MAX, .tail = UINT64_MAX};
+
+static int copy_parts(PlkIo *to, PlkIo *from, uint64_t size, Parts parts, void *bounce)
+{
+    uint64_t head = PLK_MIN(parts.head, size), tail = PLK_MIN(PLK_MAX(parts.tail, head), size);
+    int r = head ? plk_io_copy(to, 0, from, 0, head, NULL, bounce, COPY_BYTES, PLK_POINT_FILE_WRITE) : 0;
+
+    if (r == 0 && tail < size)
+        r = plk_io_copy(to, tail, from, tail, size - tail, NULL, bounce, COPY_BYTES, PLK_POINT_FILE_WRITE);
+    return r;
+}
+
+/* A copy under a name of its own, durable. */
+static int keep_copy(PlkStore *store, const char *name, const char *kept, Parts parts)
 {
     plk_cleanup(plk_io_closep) PlkIo *from = NULL, *to = NULL;
     PLK_FREE void *bounce = plk_malloc(COPY_BYTES);
@@ -77,8 +94,8 @@ static int keep_copy(PlkStore *store, const char *name, const char *kept, uint64
         r = plk_io_size(from, &size);
     if (r == 0)
         r = plk_dir_create_unnamed(store->dir, TABLE_MODE, &to);
-    if (r == 0 && PLK_MIN(len, size))
-        r = plk_io_copy(to, 0, from, 0, PLK_MIN(len, size), NULL, bounce, COPY_BYTES, PLK_POINT_FILE_WRITE);
+    if (r == 0)
+        r = copy_parts(to, from, size, parts, bounce);
     if (r == 0)
         r = plk_io_sync(to, PLK_POINT_FILE_SYNC);
     if (r == 0)
@@ -86,14 +103,14 @@ static int keep_copy(PlkStore *store, const char *name, const char *kept, uint64
     return r < 0 ? r : plk_dir_sync(store->dir);
 }
 
-static int keep(PlkStore *store, const char *name, const char *as, uint64_t len, char **ret_kept, PlkError *err)
+static int keep(PlkStore *store, const char *name, const char *as, Parts parts, char **ret_kept, PlkError *err)
 {
     PLK_FREE char *kept = NULL;
     int r;
 
     if (find_kept_name(store, as, &kept, err) < 0)
         return -1;
-    r = keep_copy(store, name, kept, len);
+    r = keep_copy(store, name, kept, parts);
     if (r < 0)
         return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot keep a copy of '%s/%s' as '%s'", store->dir->path, name,
                            kept);
@@ -116,13 +133,34 @@ static uint64_t table_bytes(PlkStore *store, const char *name)
     return (uint64_t)header.first_block_sectors * PLK_SECTOR;
 }
 
-int plk_rescue_keep_table(PlkStore *store, const char *name, char **ret_kept, PlkError *err)
+static int note_tail(void *arg, const PlkFinding *finding)
 {
+    if (finding->kind == PLK_FOUND_TAIL)
+        *(uint64_t *)arg = finding->offset;
+    return 0;
+}
+
+static unsigned repairs(bool lossy)
+{
+    return PLK_REPAIR_LOSSLESS | PLK_REPAIR_IN_USE | (lossy ? PLK_REPAIR_LOSSY : 0);
+}
+
+int plk_rescue_keep_table(PlkStore *store, const char *name, bool lossy, char **ret_kept, PlkError *err)
+{
+    PlkCheckOptions look = {.struct_size = sizeof look, .repair = repairs(lossy), .dry_run = true};
+    plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+    Parts parts = {.head = table_bytes(store, name), .tail = UINT64_MAX};
     PLK_FREE char *as = plk_printf("%s.table", name);
+    PlkCheckResult result = {0};
+    int r = plk_dir_open_file(store->dir, name, 0, 0, &io);
 
     if (!as)
         return plk_fail_nomem(err);
-    return keep(store, name, as, table_bytes(store, name), ret_kept, err);
+    if (r < 0)
+        return plk_chain_fail_open(store->dir, name, r, err);
+    if (plk_image_check(io, 0, &look, note_tail, &parts.tail, NULL, &result, NULL, err) < 0)
+        return -1;
+    return lossy || result.fixed ? keep(store, name, as, parts, ret_kept, err) : 0;
 }
 
 /* ---- writing ---- */
@@ -163,7 +201,7 @@ static int keep_descriptor(PlkStore *store, char **ret_kept, PlkError *err)
         return 0;
     if (r == -ELOOP || r == -EINVAL)
         return plk_rescue_set_aside(store, store->name, ret_kept, err);
-    return keep(store, store->name, store->name, UINT64_MAX, ret_kept, err);
+    return keep(store, store->name, store->name, whole, ret_kept, err);
 }
 
 int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options, PlkError *err)
@@ -244,7 +282,7 @@ int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkPr
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     PlkCheckOptions options = {
         .struct_size = sizeof options,
-        .repair = PLK_REPAIR_LOSSLESS | PLK_REPAIR_IN_USE | (lossy ? PLK_REPAIR_LOSSY : 0),
+        .repair = repairs(lossy),
     };
     PlkCheckResult result = {0};
     int r = plk_dir_open_file(store->dir, name, PLK_OPEN_WRITE, 0, &io);
@@ -320,14 +358,16 @@ static int convert(const Applying *a, PlkError *err)
 
 static int carry_out(const Applying *a, const PlkRescueAction *action, char **ret_kept, PlkError *err)
 {
+    bool lossy = action->kind == PLK_RESCUE_REPAIR_LOSSY;
+
     switch (action->kind) {
     case PLK_RESCUE_WRITE:
         return plk_rescue_replace_descriptor(a->store, a->plan->shown.descriptor, a->options, err);
     case PLK_RESCUE_REPAIR:
     case PLK_RESCUE_REPAIR_LOSSY:
-        if (plk_rescue_keep_table(a->store, action->file, ret_kept, err) < 0)
+        if (plk_rescue_keep_table(a->store, action->file, lossy, ret_kept, err) < 0)
             return -1;
-        return plk_rescue_repair(a->store, action->file, action->kind == PLK_RESCUE_REPAIR_LOSSY, a->progress, err);
+        return plk_rescue_repair(a->store, action->file, lossy, a->progress, err);
     case PLK_RESCUE_ROLL_BACK:
         return roll_back(a, err);
     case PLK_RESCUE_CONVERT:

@@ -416,10 +416,16 @@ static int move_all(PlkStore *store, PlkDescriptor *desc, const PlkRescueOptions
 /* What was only looked at in the try is mended now: marks, lengths, flags. */
 static int mend_originals(PlkStore *store, const PlkDescriptor *desc, const PlkProgress *progress, PlkError *err)
 {
-    for (size_t i = 0; i < desc->n_images; i++)
-        if (!plk_store_is_raw(desc, (int)i) && !is_of_try(desc->images[i].file) &&
-            plk_rescue_repair(store, desc->images[i].file, false, progress, err) < 0)
+    for (size_t i = 0; i < desc->n_images; i++) {
+        const char *file = desc->images[i].file;
+        PLK_FREE char *kept = NULL;
+
+        if (plk_store_is_raw(desc, (int)i) || is_of_try(file))
+            continue;
+        if (plk_rescue_keep_table(store, file, false, &kept, err) < 0 ||
+            plk_rescue_repair(store, file, false, progress, err) < 0)
             return -1;
+    }
     return 0;
 }
 

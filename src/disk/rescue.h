@@ -153,8 +153,11 @@ int plk_rescue_choose(PlkRescue *r, const PlkRescueOptions *options, PlkRescuePl
 int plk_rescue_set_aside(PlkStore *store, const char *name, char **ret_kept, PlkError *err);
 /* The text as NAME, in the place of what is there, durable. */
 int plk_rescue_publish(PlkStore *store, const char *name, const char *text, PlkError *err);
-/* Header and table as NAME.table.rescued-N. */
-int plk_rescue_keep_table(PlkStore *store, const char *name, char **ret_kept, PlkError *err);
+/*
+ * What such a repair would overwrite or cut off, at its place in NAME.table.rescued-N: header, table, and the tail that no
+ * entry names. *ret_kept is left alone if nothing would be repaired.
+ */
+int plk_rescue_keep_table(PlkStore *store, const char *name, bool lossy, char **ret_kept, PlkError *err);
 /* Repairs that lose something only if `lossy`. */
 int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkProgress *progress, PlkError *err);
 /* The old one is kept. */

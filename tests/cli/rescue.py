@@ -439,6 +439,21 @@ def _():
         check(f.read() == damaged and head != damaged, 'the table was not kept')
 
 
+@behaviour('clusters whose entries were lost are cut off only after they were kept')
+def _():
+    chain(depth=0)
+    with open('v/root.hds', 'r+b') as f:
+        f.seek(64 + 4 * 8)
+        f.write(b'\0' * 8)  # the last two clusters
+    with open('v/root.hds', 'rb') as f:
+        whole = f.read()
+    ploop('rescue', '--apply', 'v')
+    check(survey(rc=0)['sound'], 'not sound')
+    with open('v/root.hds.table.rescued-1', 'rb') as f:
+        kept = f.read()
+    check(kept[:CLUSTER] == whole[:CLUSTER] and kept[-2 * CLUSTER:] == whole[-2 * CLUSTER:] and len(kept) == len(whole), 'kept')
+
+
 @behaviour('a file that was cut inside its table can be used again')
 def _():
     chain(depth=0)
