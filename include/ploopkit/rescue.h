@@ -8,8 +8,8 @@
  *            verdict says which.
  *   apply    carries one proposal out. Nothing is deleted: what is replaced or in the way stays in the
  *            directory as NAME.rescued-1, -2, ...; before an image is repaired in place, its header, its
- *            table and what is cut off are kept, at their places, as NAME.table.rescued-1. After a crash the next survey finds what is left to
- *            do, and a survey after apply proposes nothing.
+ *            table and what is cut off are kept, at their places, as NAME.table.rescued-1. After a crash the
+ *            next survey finds what is left to do, and a survey after apply proposes nothing.
  *   try      shows a proposal without changing a file of the disk: a second descriptor, rescue-try.xml, in which
  *            an empty delta lies above the images found and takes all writes; an image whose table needs
  *            repairs that lose data is replaced by a copy, which shares its blocks where the filesystem can.
@@ -40,12 +40,12 @@ typedef enum PlkRescueRole {
     PLK_RESCUE_RAW,        /* a raw image, as far as its contents or a descriptor say */
     PLK_RESCUE_DAMAGED,    /* named as an image, but its header says nothing that makes sense */
     PLK_RESCUE_DESCRIPTOR, /* DiskDescriptor.xml */
-    PLK_RESCUE_FUTURE,     /* DiskDescriptor.xml.tmp: what an operation that did not finish was about to say */
-    PLK_RESCUE_INDEX,      /* NAME.idx: header and table of an image from before a version conversion */
-    PLK_RESCUE_LOCK,       /* the lock file */
-    PLK_RESCUE_KEPT,       /* put aside by an earlier rescue; not looked into */
-    PLK_RESCUE_TRY,        /* of a try that is neither kept nor dropped */
-    PLK_RESCUE_OTHER,      /* nothing of a disk, or nothing that can be opened: left alone */
+    PLK_RESCUE_FUTURE, /* DiskDescriptor.xml.tmp: what an operation that did not finish was about to say */
+    PLK_RESCUE_INDEX,  /* NAME.idx: header and table of an image from before a version conversion */
+    PLK_RESCUE_LOCK,   /* the lock file */
+    PLK_RESCUE_KEPT,   /* put aside by an earlier rescue; not looked into */
+    PLK_RESCUE_TRY,    /* of a try that is neither kept nor dropped */
+    PLK_RESCUE_OTHER,  /* nothing of a disk, or nothing that can be opened: left alone */
 } PlkRescueRole;
 
 /* One file. Strings live as long as the PlkRescue. */
@@ -67,7 +67,7 @@ typedef struct PlkRescueFile {
     const char *loss;      /* what is lost with it; NULL: nothing */
     bool described;        /* the descriptor names it */
     bool in_future;        /* its unfinished successor does */
-    bool deserted;         /* the operation that made it, or was to remove it, said so before it was cut short */
+    bool deserted; /* the operation that made it, or was to remove it, said so before it was cut short */
 } PlkRescueFile;
 
 typedef enum PlkRescueConfidence {
@@ -114,8 +114,8 @@ typedef struct PlkRescue PlkRescue;
  * path: the directory of a disk, or a descriptor in it, which need not be there. LOCKED if somebody writes to
  * one of the images. root: as in PlkDiskOptions. To be freed with plk_rescue_free().
  */
-PLK_API int plk_rescue_survey(const char *path, const char *root, const PlkProgress *progress, PlkRescue **ret,
-                              PlkError *err);
+PLK_API int plk_rescue_survey(const char *path, const char *root, const PlkProgress *progress,
+                              PlkRescue **ret, PlkError *err);
 PLK_API void plk_rescue_free(PlkRescue *rescue); /* NULL is fine */
 
 /* In the order of their names; proposals best first. */
@@ -129,21 +129,21 @@ PLK_API bool plk_rescue_is_sound(const PlkRescue *rescue);
 /* A try is there: it is to be kept or dropped before anything else is done. */
 PLK_API bool plk_rescue_is_trying(const PlkRescue *rescue);
 
-/* Called when an action has been carried out; kept: the name under which what was there before is kept, or NULL. */
+/* An action has been carried out; kept: the name under which what was there before is kept, or NULL. */
 typedef void PlkRescueDoneFn(void *arg, const PlkRescueAction *action, const char *kept);
 
 typedef struct PlkRescueOptions {
     size_t struct_size;
     const char *root;
-    unsigned proposal; /* counted from 1; 0: the first, which is refused if it is only a guess */
-    bool lossy;        /* repairs may lose what they say they lose; else such a proposal is refused */
+    unsigned proposal;     /* counted from 1; 0: the first, which is refused if it is only a guess */
+    bool lossy;            /* repairs may lose what they say they lose; else such a proposal is refused */
     PlkRescueDoneFn *done; /* may be NULL */
     void *arg;
 } PlkRescueOptions;
 
 /*
- * Surveys again, under the lock of the descriptor, and does it. Nothing to do is success. ARGUMENT when there is no such
- * proposal, or it was refused; nothing was changed then.
+ * Surveys again, under the lock of the descriptor, and does it. Nothing to do is success. ARGUMENT when there
+ * is no such proposal, or it was refused; nothing was changed then.
  */
 PLK_API int plk_rescue_apply(const char *path, const PlkRescueOptions *options, const PlkProgress *progress,
                              PlkError *err);
@@ -154,7 +154,10 @@ PLK_API int plk_rescue_apply(const char *path, const PlkRescueOptions *options, 
  */
 PLK_API int plk_rescue_try(const char *path, const PlkRescueOptions *options, const PlkProgress *progress,
                            PlkError *err);
-/* The try becomes the disk; what it replaces is kept aside. Called again it goes on after a crash. NOT_FOUND without a try. */
+/*
+ * The try becomes the disk; what it replaces is kept aside. Called again it goes on after a crash. NOT_FOUND without a
+ * try.
+ */
 PLK_API int plk_rescue_keep(const char *path, const PlkRescueOptions *options, const PlkProgress *progress,
                             PlkError *err);
 /* The try goes, and everything that was made for it. */

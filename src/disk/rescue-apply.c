@@ -7,8 +7,8 @@
  *   3  a version conversion is rolled back, or made, which needs the descriptor
  *   4  what is in the way is renamed; what the lock file says about an operation is forgotten
  *
- * After a crash between two of these the survey finds the rest to be done; only a second copy of what was kept
- * can be there then.
+ * After a crash between two of these the survey finds the rest to be done; only a second copy of what was
+ * kept can be there then.
  */
 #include "disk/rescue.h"
 
@@ -60,7 +60,8 @@ int plk_rescue_set_aside(PlkStore *store, const char *name, char **ret_kept, Plk
     if (r == 0)
         r = plk_dir_sync(store->dir);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_RENAME, r, "cannot rename '%s/%s' to '%s'", store->dir->path, name, kept);
+        return plk_fail_io(err, PLK_ERROR_RENAME, r, "cannot rename '%s/%s' to '%s'", store->dir->path, name,
+                           kept);
     *ret_kept = PLK_TAKE(kept);
     return 0;
 }
@@ -103,7 +104,8 @@ static int keep_copy(PlkStore *store, const char *name, const char *kept, Parts 
     return r < 0 ? r : plk_dir_sync(store->dir);
 }
 
-static int keep(PlkStore *store, const char *name, const char *as, Parts parts, char **ret_kept, PlkError *err)
+static int keep(PlkStore *store, const char *name, const char *as, Parts parts, char **ret_kept,
+                PlkError *err)
 {
     PLK_FREE char *kept = NULL;
     int r;
@@ -112,8 +114,8 @@ static int keep(PlkStore *store, const char *name, const char *as, Parts parts, 
         return -1;
     r = keep_copy(store, name, kept, parts);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot keep a copy of '%s/%s' as '%s'", store->dir->path, name,
-                           kept);
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot keep a copy of '%s/%s' as '%s'",
+                           store->dir->path, name, kept);
     *ret_kept = PLK_TAKE(kept);
     return 0;
 }
@@ -188,7 +190,9 @@ int plk_rescue_publish(PlkStore *store, const char *name, const char *text, PlkE
 {
     int r = publish(store, name, text);
 
-    return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path, name) : 0;
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot write descriptor '%s/%s'", store->dir->path,
+                               name)
+                 : 0;
 }
 
 /* As a copy, so that there is one at any time; a link, which is not followed, itself. */
@@ -204,7 +208,8 @@ static int keep_descriptor(PlkStore *store, char **ret_kept, PlkError *err)
     return keep(store, store->name, store->name, whole, ret_kept, err);
 }
 
-int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options, PlkError *err)
+int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options,
+                                  PlkError *err)
 {
     PlkRescueAction action = {.kind = PLK_RESCUE_WRITE, .file = store->name, .what = "write the descriptor"};
     PLK_FREE char *kept = NULL;
@@ -260,7 +265,8 @@ static int correct_version(PlkIo *io, const PlkProgress *progress, PlkError *err
     if (plk_image_check(io, 0, &look, note_version, &wrong, progress, &result, NULL, err) < 0)
         return -1;
     r = wrong ? plk_io_read(io, buf, sizeof buf, 0, PLK_POINT_OPEN_READ) : 0;
-    if (!wrong || (r == 0 && plk_header_decode(buf, sizeof buf, io->name, PLK_HEADER_STRICT, &header, NULL) < 0))
+    if (!wrong ||
+        (r == 0 && plk_header_decode(buf, sizeof buf, io->name, PLK_HEADER_STRICT, &header, NULL) < 0))
         return 0;
     header.version = header.version == 1 ? 2 : 1;
     header.in_use = PLK_IN_USE_OPEN; /* what the check that follows takes off */
@@ -269,7 +275,8 @@ static int correct_version(PlkIo *io, const PlkProgress *progress, PlkError *err
         r = plk_io_write(io, buf, sizeof buf, 0, PLK_POINT_META_HEADER);
     if (r == 0)
         r = plk_io_sync(io, PLK_POINT_META_SYNC);
-    return r < 0 ? plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot write the header of image '%s'", io->name) : 0;
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot write the header of image '%s'", io->name)
+                 : 0;
 }
 
 static int ignore_finding(void *arg, const PlkFinding *finding)
@@ -277,7 +284,8 @@ static int ignore_finding(void *arg, const PlkFinding *finding)
     return 0;
 }
 
-int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkProgress *progress, PlkError *err)
+int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkProgress *progress,
+                      PlkError *err)
 {
     plk_cleanup(plk_io_closep) PlkIo *io = NULL;
     PlkCheckOptions options = {
@@ -297,8 +305,8 @@ int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkPr
     if (plk_image_check(io, 0, &options, ignore_finding, NULL, progress, &result, NULL, err) < 0)
         return -1;
     if (result.left)
-        return plk_fail(err, PLK_ERROR_FORMAT, "image '%s': %llu faults are left that can not be repaired", io->name,
-                        (unsigned long long)result.left);
+        return plk_fail(err, PLK_ERROR_FORMAT, "image '%s': %llu faults are left that can not be repaired",
+                        io->name, (unsigned long long)result.left);
     return 0;
 }
 
@@ -313,8 +321,10 @@ int plk_rescue_choose(PlkRescue *r, const PlkRescueOptions *options, PlkRescuePl
     if (n > r->n_plans)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "there are only %zu proposals, no number %u", r->n_plans, n);
     if (options->proposal == 0 && r->plans[0].shown.confidence == PLK_RESCUE_GUESS)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "proposal 1 (%s) is only a guess: look at it (--try=1), and name it by "
-                        "its number if it is right; nothing was changed", r->plans[0].shown.title);
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "proposal 1 (%s) is only a guess: look at it (--try=1), and name it by "
+                        "its number if it is right; nothing was changed",
+                        r->plans[0].shown.title);
     *ret = &r->plans[n - 1];
     return 0;
 }
@@ -327,8 +337,10 @@ static int refuse(const PlkRescuePlan *plan, const PlkRescueOptions *options, Pl
         if (a->kind == PLK_RESCUE_CANNOT)
             return plk_fail(err, PLK_ERROR_ARGUMENT, "%s; nothing was changed", a->what);
         if (a->kind == PLK_RESCUE_REPAIR_LOSSY && !options->lossy)
-            return plk_fail(err, PLK_ERROR_ARGUMENT, "%s; this loses %s: allow it (-F), or look first (--try); nothing "
-                            "was changed", a->what, a->loss);
+            return plk_fail(err, PLK_ERROR_ARGUMENT,
+                            "%s; this loses %s: allow it (-F), or look first (--try); nothing "
+                            "was changed",
+                            a->what, a->loss);
     }
     return 0;
 }
@@ -410,21 +422,23 @@ static int forget_intent(PlkStore *store, PlkError *err)
 static int apply(const Applying *a, PlkError *err)
 {
     if (carry_out_all(a, 1u << PLK_RESCUE_REPAIR | 1u << PLK_RESCUE_REPAIR_LOSSY, err) < 0 ||
-        carry_out_all(a, 1u << PLK_RESCUE_WRITE, err) < 0 || carry_out_all(a, 1u << PLK_RESCUE_ROLL_BACK | 1u << PLK_RESCUE_CONVERT, err) < 0 ||
+        carry_out_all(a, 1u << PLK_RESCUE_WRITE, err) < 0 ||
+        carry_out_all(a, 1u << PLK_RESCUE_ROLL_BACK | 1u << PLK_RESCUE_CONVERT, err) < 0 ||
         carry_out_all(a, 1u << PLK_RESCUE_ASIDE, err) < 0)
         return -1;
     return forget_intent(a->store, err);
 }
 
-int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence, const PlkRescueOptions *options,
-                           const PlkProgress *progress, PlkError *err)
+int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence,
+                           const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err)
 {
     Applying a = {.store = store, .options = options, .progress = progress};
     PlkRescuePlan *plan;
     PlkRescue *r;
     int failed;
 
-    if (plk_store_lock_only(store, err) < 0 || plk_store_rescue_survey(store, evidence, progress, &r, err) < 0)
+    if (plk_store_lock_only(store, err) < 0 ||
+        plk_store_rescue_survey(store, evidence, progress, &r, err) < 0)
         return -1;
     if (plk_rescue_is_sound(r) && options->proposal == 0) {
         plk_rescue_free(r);
@@ -432,8 +446,8 @@ int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence, c
     }
     if (r->trying) {
         plk_rescue_free(r);
-        return plk_fail(err, PLK_ERROR_BUSY, "'%s/%s' is there: keep that try or drop it first", store->dir->path,
-                        PLK_RESCUE_TRY_NAME);
+        return plk_fail(err, PLK_ERROR_BUSY, "'%s/%s' is there: keep that try or drop it first",
+                        store->dir->path, PLK_RESCUE_TRY_NAME);
     }
     failed = plk_rescue_choose(r, options, &plan, err) < 0 || refuse(plan, options, err) < 0;
     if (!failed) {
@@ -444,7 +458,8 @@ int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence, c
     return failed ? -1 : 0;
 }
 
-int plk_rescue_clear_up(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err)
+int plk_rescue_clear_up(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress,
+                        PlkError *err)
 {
     Applying a = {.store = store, .options = options, .progress = progress};
     PlkRescue *r;

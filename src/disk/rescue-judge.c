@@ -2,9 +2,9 @@
 /*
  * What may have been meant.
  *
- * A descriptor that names what is there comes first. One that was about to follow it when an operation was cut
- * short is believed where the present one cannot be right, or where an image that only it knows holds data:
- * then a writer was at work on it already. What neither says is inferred (rescue-order.c).
+ * A descriptor that names what is there comes first. One that was about to follow it when an operation was
+ * cut short is believed where the present one cannot be right, or where an image that only it knows holds
+ * data: then a writer was at work on it already. What neither says is inferred (rescue-order.c).
  */
 #include "disk/rescue.h"
 
@@ -59,7 +59,8 @@ static void correct_type(PlkRescue *r, Opinion *o, size_t index, const PlkRescue
 
     if (!plk_rescue_is_image(f) || raw == said)
         return;
-    o->correction = plk_rescue_text(r, "'%s' is %s, whatever Type says", f->name, raw ? "a raw image" : "a ploop image");
+    o->correction =
+        plk_rescue_text(r, "'%s' is %s, whatever Type says", f->name, raw ? "a raw image" : "a ploop image");
     for (size_t i = 0; i < o->desc.n_images; i++)
         o->desc.images[i].plain = raw;
 }
@@ -72,13 +73,13 @@ static void correct_sizes(PlkRescue *r, Opinion *o)
     if (!f || f->role != PLK_RESCUE_IMAGE || f->found[PLK_FINDING_FATAL])
         return;
     if (f->cluster_sectors && f->cluster_sectors != o->desc.cluster_sectors) {
-        o->correction = plk_rescue_text(r, "clusters of '%s' have %u sectors, not %u", f->name, f->cluster_sectors,
-                                        o->desc.cluster_sectors);
+        o->correction = plk_rescue_text(r, "clusters of '%s' have %u sectors, not %u", f->name,
+                                        f->cluster_sectors, o->desc.cluster_sectors);
         o->desc.cluster_sectors = f->cluster_sectors;
     }
     if (f->size_sectors && o->desc.size_sectors && f->size_sectors != o->desc.size_sectors) {
-        o->correction = plk_rescue_text(r, "'%s' has %" PRIu64 " sectors, not %" PRIu64, f->name, f->size_sectors,
-                                        o->desc.size_sectors);
+        o->correction = plk_rescue_text(r, "'%s' has %" PRIu64 " sectors, not %" PRIu64, f->name,
+                                        f->size_sectors, o->desc.size_sectors);
         plk_descriptor_set_size(&o->desc, f->size_sectors);
     }
 }
@@ -113,13 +114,15 @@ static void form_opinion(PlkRescue *r, const PlkRescueDocument *doc, Opinion *o)
 /* ---- the present descriptor against the one that was to follow ---- */
 
 typedef struct Difference {
-    size_t n_new, n_new_with_data, n_missing; /* images that only the future names; that only the present names */
+    size_t n_new, n_new_with_data,
+        n_missing; /* images that only the future names; that only the present names */
     const char *newer;
 } Difference;
 
 static Difference compare(PlkRescue *r, const Opinion *present, const Opinion *future)
 {
-    PLK_FREE bool *now = plk_rescue_mark_named(r, &present->desc), *then = plk_rescue_mark_named(r, &future->desc);
+    PLK_FREE bool *now = plk_rescue_mark_named(r, &present->desc),
+                  *then = plk_rescue_mark_named(r, &future->desc);
     Difference d = {0};
 
     for (size_t i = 0; now && then && i < r->n_files; i++) {
@@ -145,25 +148,37 @@ static bool believe_future(PlkRescue *r, const Opinion *present, const Opinion *
     PlkRescuePlan *plan;
 
     if (d.n_new_with_data && d.n_missing == 0) {
-        plan = plk_rescue_plan(r, &future->desc, PLK_RESCUE_CERTAIN, plk_rescue_text(r, "as '%s' says", name));
-        plk_rescue_because(r, plan,
-                           plk_rescue_text(r, "it names '%s', which holds data: a snapshot was taken of a disk in use, "
-                                              "and what was written since lies there", d.newer));
+        plan =
+            plk_rescue_plan(r, &future->desc, PLK_RESCUE_CERTAIN, plk_rescue_text(r, "as '%s' says", name));
+        plk_rescue_because(
+            r, plan,
+            plk_rescue_text(r,
+                            "it names '%s', which holds data: a snapshot was taken of a disk in use, "
+                            "and what was written since lies there",
+                            d.newer));
         plk_rescue_because_of(r, plan, &future->content);
         return true;
     }
     if (d.n_new == 0 && d.n_missing == 0 && present->correction && !future->correction) {
-        plan = plk_rescue_plan(r, &future->desc, PLK_RESCUE_CERTAIN, plk_rescue_text(r, "as '%s' says", name));
-        plk_rescue_because(r, plan, plk_rescue_text(r, "it describes the images as they are; of what '%s' says, %s",
-                                                    r->present.name, present->correction));
+        plan =
+            plk_rescue_plan(r, &future->desc, PLK_RESCUE_CERTAIN, plk_rescue_text(r, "as '%s' says", name));
+        plk_rescue_because(r, plan,
+                           plk_rescue_text(r, "it describes the images as they are; of what '%s' says, %s",
+                                           r->present.name, present->correction));
         return true;
     }
     if (d.n_missing)
-        *ret_says = plk_rescue_text(r, "'%s' is of a merge or switch that did not finish: all that it would have "
-                                       "given up is still there, and it can be done again", name);
+        *ret_says =
+            plk_rescue_text(r,
+                            "'%s' is of a merge or switch that did not finish: all that it would have "
+                            "given up is still there, and it can be done again",
+                            name);
     else
-        *ret_says = plk_rescue_text(r, "'%s' is of an operation that did not finish; nothing was written yet where only "
-                                       "it would find it", name);
+        *ret_says =
+            plk_rescue_text(r,
+                            "'%s' is of an operation that did not finish; nothing was written yet where only "
+                            "it would find it",
+                            name);
     return false;
 }
 
@@ -181,7 +196,8 @@ static void propose_present(PlkRescue *r, const Opinion *present, bool believed,
             confidence = PLK_RESCUE_GUESS; /* a descriptor from before a snapshot looks the same */
     if (n)
         plk_rescue_order_above(r, &present->desc, orphans, n);
-    plan = plk_rescue_plan(r, &present->desc, confidence, plk_rescue_text(r, "as '%s' says", r->present.name));
+    plan =
+        plk_rescue_plan(r, &present->desc, confidence, plk_rescue_text(r, "as '%s' says", r->present.name));
     if (!plan)
         return;
     if (plan->shown.n_actions == 0) {
@@ -189,8 +205,9 @@ static void propose_present(PlkRescue *r, const Opinion *present, bool believed,
         plk_rescue_drop_plan(r, plan);
         return;
     }
-    plk_rescue_because(r, plan, present->desc.n_images == 1 ? "the image that it names is there"
-                                                         : "all images that it names are there and fit each other");
+    plk_rescue_because(r, plan,
+                       present->desc.n_images == 1 ? "the image that it names is there"
+                                                   : "all images that it names are there and fit each other");
     if (present->correction)
         plk_rescue_because(r, plan, plk_rescue_text(r, "corrected: %s", present->correction));
     plk_rescue_because_of(r, plan, &present->content);
@@ -209,11 +226,15 @@ static void propose_future(PlkRescue *r, const Opinion *present, const Opinion *
                                           plk_rescue_text(r, "as '%s' says", r->future.name));
 
     if (gone)
-        plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' names '%s', which is gone; all that this one names is there",
-                                                    r->present.name, present->gone));
+        plk_rescue_because(r, plan,
+                           plk_rescue_text(r,
+                                           "'%s' names '%s', which is gone; all that this one names is there",
+                                           r->present.name, present->gone));
     else
-        plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' %s; all that this one names is there", r->present.name,
-                                                    r->present.there ? "says nothing that can be used" : "is not there"));
+        plk_rescue_because(
+            r, plan,
+            plk_rescue_text(r, "'%s' %s; all that this one names is there", r->present.name,
+                            r->present.there ? "says nothing that can be used" : "is not there"));
     if (future->correction)
         plk_rescue_because(r, plan, plk_rescue_text(r, "corrected: %s", future->correction));
     plk_rescue_because_of(r, plan, &future->content);
@@ -246,7 +267,8 @@ static void propose_substitute(PlkRescue *r, const Opinion *o, const PlkRescueFi
         return;
     plan = plk_rescue_plan(r, &desc, only && content.faults == 0 ? PLK_RESCUE_LIKELY : PLK_RESCUE_GUESS,
                            plk_rescue_text(r, "'%s' in the place of '%s'", f->name, o->gone));
-    plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' is gone; '%s' is named by nobody and fits", o->gone, f->name));
+    plk_rescue_because(
+        r, plan, plk_rescue_text(r, "'%s' is gone; '%s' is named by nobody and fits", o->gone, f->name));
     plk_rescue_because_of(r, plan, &content);
 }
 
@@ -317,20 +339,25 @@ static void propose_rest(PlkRescue *r, const Opinion *o)
         }
     }
     active = plk_descriptor_find_shot(&desc, &desc.top) >= 0;
-    if (desc.n_images == 0 || (!active && !lower_top(&o->desc, &desc)) || !plk_rescue_look_into(r, &desc, &content, NULL))
+    if (desc.n_images == 0 || (!active && !lower_top(&o->desc, &desc)) ||
+        !plk_rescue_look_into(r, &desc, &content, NULL))
         return;
     plan = plk_rescue_plan(r, &desc, active ? PLK_RESCUE_LIKELY : PLK_RESCUE_GUESS,
                            plk_rescue_text(r, "as '%s' says, without what is gone", r->present.name));
-    plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' is gone, and with it all states that stand on it", o->gone));
-    plk_rescue_because(r, plan, active ? "the active state does not need it"
-                                       : "the active state needed it: what was written since the snapshot below is lost");
+    plk_rescue_because(r, plan,
+                       plk_rescue_text(r, "'%s' is gone, and with it all states that stand on it", o->gone));
+    plk_rescue_because(r, plan,
+                       active
+                           ? "the active state does not need it"
+                           : "the active state needed it: what was written since the snapshot below is lost");
     plk_rescue_because_of(r, plan, &content);
 }
 
 /* All are there, and do not open: the repairs may change that, or say why not. */
 static void propose_unopened(PlkRescue *r, const Opinion *o)
 {
-    PlkRescuePlan *plan = plk_rescue_plan(r, &o->desc, PLK_RESCUE_LIKELY, plk_rescue_text(r, "as '%s' says", r->present.name));
+    PlkRescuePlan *plan =
+        plk_rescue_plan(r, &o->desc, PLK_RESCUE_LIKELY, plk_rescue_text(r, "as '%s' says", r->present.name));
 
     if (!plan)
         return;

@@ -169,7 +169,8 @@ static int describe(const Order *order, size_t n, PlkDescriptor *ret)
 }
 
 /* The descriptor with the ordered images above its active state. */
-static int describe_above(const PlkDescriptor *below, const Order *order, size_t n_fixed, size_t n, PlkDescriptor *ret)
+static int describe_above(const PlkDescriptor *below, const Order *order, size_t n_fixed, size_t n,
+                          PlkDescriptor *ret)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
     PlkGuid state, top = below->top;
@@ -200,18 +201,23 @@ static void explain_best(Orders *o, PlkRescuePlan *plan)
 
     plk_rescue_because_of(r, plan, &best->content);
     if (n > 1 && best->files[n - 1]->in_use && best->in_use_below == 0)
-        plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' was left in use, as only the uppermost can be",
-                                                    best->files[n - 1]->name));
+        plk_rescue_because(r, plan,
+                           plk_rescue_text(r, "'%s' was left in use, as only the uppermost can be",
+                                           best->files[n - 1]->name));
     if (o->n_pool > PLK_RESCUE_PERMUTED_MAX)
-        plk_rescue_because(r, plan, plk_rescue_text(r, "%zu images without a place are too many to try every order: this "
-                                                    "one follows their sizes and the times of their files", o->n_pool));
+        plk_rescue_because(r, plan,
+                           plk_rescue_text(r,
+                                           "%zu images without a place are too many to try every order: this "
+                                           "one follows their sizes and the times of their files",
+                                           o->n_pool));
     if (!next)
         return;
     compare_orders(best, next, &weak);
-    plk_rescue_because(
-        r, plan,
-        weak ? "other orders open as well; only the times of the files speak for this one, and copying loses those"
-             : "other orders open as well, but what is in them is older or contradicts itself");
+    plk_rescue_because(r, plan,
+                       weak
+                           ? "other orders open as well; only the times of the files speak for this one, and "
+                             "copying loses those"
+                           : "other orders open as well, but what is in them is older or contradicts itself");
 }
 
 /* How sure one may be of the best order. */
@@ -289,10 +295,12 @@ void plk_rescue_order_above(PlkRescue *r, const PlkDescriptor *desc, const char 
                            plk_rescue_text(r, "what the descriptor does not know of lies above it: %s",
                                            title_of(&o, &o.items[0])));
     explain_best(&o, plan);
-    plk_rescue_because(r, plan, newer ? "the filesystem was written to later in this chain than in the one that the "
-                                        "descriptor names"
-                                      : "nothing but names, sizes and times of the files says that these images belong on top; "
-                                        "they can as well be left over");
+    plk_rescue_because(
+        r, plan,
+        newer ? "the filesystem was written to later in this chain than in the one that the "
+                "descriptor names"
+              : "nothing but names, sizes and times of the files says that these images belong on top; "
+                "they can as well be left over");
     free(o.items);
 }
 
@@ -324,7 +332,8 @@ static void gather(Orders *o, const PlkRescueFile *base, bool any_name, const ch
     for (size_t i = 0; i < r->n_files && o->n_pool + 1 < PLK_CHAIN_MAX; i++) {
         const PlkRescueFile *f = &r->files[i];
 
-        if (!plk_rescue_is_image(f) || f == base || !(any_name ? plk_rescue_stem(f->name) > 0 : is_delta_of(f, base)))
+        if (!plk_rescue_is_image(f) || f == base ||
+            !(any_name ? plk_rescue_stem(f->name) > 0 : is_delta_of(f, base)))
             continue;
         if (fits(f, base))
             o->pool[o->n_pool++] = f;
@@ -333,7 +342,8 @@ static void gather(Orders *o, const PlkRescueFile *base, bool any_name, const ch
     }
 }
 
-static void propose_alone(PlkRescue *r, const PlkRescueFile *base, PlkRescueConfidence confidence, bool has_deltas)
+static void propose_alone(PlkRescue *r, const PlkRescueFile *base, PlkRescueConfidence confidence,
+                          bool has_deltas)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
     Order order = {.files = {base}};
@@ -345,9 +355,11 @@ static void propose_alone(PlkRescue *r, const PlkRescueFile *base, PlkRescueConf
     if (has_deltas)
         plk_rescue_because(r, plan, "the oldest state: what the deltas above it hold is left out");
     else
-        plk_rescue_because(r, plan, base->role == PLK_RESCUE_RAW ? "what it holds reads as a disk without a header"
-                                                                 : "its header says all that a descriptor of one image says, "
-                                                                   "and there is no other image");
+        plk_rescue_because(r, plan,
+                           base->role == PLK_RESCUE_RAW
+                               ? "what it holds reads as a disk without a header"
+                               : "its header says all that a descriptor of one image says, "
+                                 "and there is no other image");
 }
 
 /* A base by itself is what its header says; a raw one has none. */
@@ -372,17 +384,21 @@ static void propose_base(PlkRescue *r, const PlkRescueFile *base, bool chief, bo
 
             if (describe(&o.items[i], 1 + o.n_pool, &desc) < 0)
                 r->starved = true;
-            plan = plk_rescue_plan(r, &desc, i == 0 && chief ? confidence_of(&o) : PLK_RESCUE_GUESS, title_of(&o, &o.items[i]));
-            plk_rescue_because(r, plan, "the names say that these images belong together, and version, cluster and "
-                                        "sizes allow it");
+            plan = plk_rescue_plan(r, &desc, i == 0 && chief ? confidence_of(&o) : PLK_RESCUE_GUESS,
+                                   title_of(&o, &o.items[i]));
+            plk_rescue_because(r, plan,
+                               "the names say that these images belong together, and version, cluster and "
+                               "sizes allow it");
             if (odd)
-                plk_rescue_because(r, plan, plk_rescue_text(r, "'%s' is left out: version, cluster or size differ", odd));
+                plk_rescue_because(
+                    r, plan, plk_rescue_text(r, "'%s' is left out: version, cluster or size differ", odd));
             if (i == 0)
                 explain_best(&o, plan);
             else
                 plk_rescue_because_of(r, plan, &o.items[i].content);
         }
-    propose_alone(r, base, o.n_pool || odd ? PLK_RESCUE_GUESS : confidence_alone(base, chief), o.n_pool || odd);
+    propose_alone(r, base, o.n_pool || odd ? PLK_RESCUE_GUESS : confidence_alone(base, chief),
+                  o.n_pool || odd);
     free(o.items);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Images that a good descriptor does not name. Most are what an operation left that was cut short: empty, meant to go, or
- * merged into the image below. What is none of that may be newer than the descriptor.
+ * Images that a good descriptor does not name. Most are what an operation left that was cut short: empty,
+ * meant to go, or merged into the image below. What is none of that may be newer than the descriptor.
  */
 #include "disk/rescue.h"
 
@@ -35,7 +35,8 @@ static int sample_page(void *arg, uint32_t page, const uint32_t slots[PLK_BAT_PA
             continue;
         if ((cluster + 1) * bytes > plk_disk_size(s->disk) || slots[i] >= PLK_SLOT_BEYOND ||
             plk_disk_read(s->disk, s->a, bytes, cluster * bytes) < 0 ||
-            plk_io_read(s->img->io, s->b, bytes, plk_image_offset(s->img, slots[i]), PLK_POINT_DATA_READ) < 0 ||
+            plk_io_read(s->img->io, s->b, bytes, plk_image_offset(s->img, slots[i]), PLK_POINT_DATA_READ) <
+                0 ||
             memcmp(s->a, s->b, bytes) != 0)
             return 1;
     }
@@ -72,7 +73,8 @@ static bool is_redundant(PlkRescue *r, const PlkDescriptor *desc, const PlkRescu
     return same;
 }
 
-size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **says, const char *ret[], size_t max)
+size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **says, const char *ret[],
+                          size_t max)
 {
     PLK_FREE bool *named = plk_rescue_mark_named(r, desc);
     size_t n = 0;
@@ -85,7 +87,8 @@ size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **
         if (f->clusters == 0)
             *says = plk_rescue_text(r, "'%s' is not described and holds nothing", f->name);
         else if (f->deserted)
-            *says = plk_rescue_text(r, "the operation that '%s' belongs to said that it goes if it is cut short", f->name);
+            *says = plk_rescue_text(
+                r, "the operation that '%s' belongs to said that it goes if it is cut short", f->name);
         else if (is_redundant(r, desc, f))
             *says = plk_rescue_text(r, "what '%s' holds is in the disk as well: it was merged", f->name);
         else

@@ -15,7 +15,8 @@
 
 void plk_rescue_because(PlkRescue *r, PlkRescuePlan *plan, const char *text)
 {
-    const char **item = plan ? plk_rescue_append(r, &plan->shown.evidence, &plan->shown.n_evidence, sizeof *item) : NULL;
+    const char **item =
+        plan ? plk_rescue_append(r, &plan->shown.evidence, &plan->shown.n_evidence, sizeof *item) : NULL;
 
     if (item)
         *item = text;
@@ -79,25 +80,35 @@ static void act_on_image(PlkRescue *r, PlkRescuePlan *plan, const PlkRescueFile 
 
     if (f->role != PLK_RESCUE_IMAGE && f->role != PLK_RESCUE_RAW)
         act(r, plan, PLK_RESCUE_CANNOT, f->name,
-            plk_rescue_text(r, "'%s' is no image that can be read: %s; look for it in a backup", f->name, fault), NULL);
+            plk_rescue_text(r, "'%s' is no image that can be read: %s; look for it in a backup", f->name,
+                            fault),
+            NULL);
     else if (plk_rescue_is_converting(r, f))
         act(r, plan, PLK_RESCUE_ROLL_BACK, f->name,
-            plk_rescue_text(r, "put back header and table of '%s' from before its version conversion was cut short", f->name),
+            plk_rescue_text(
+                r, "put back header and table of '%s' from before its version conversion was cut short",
+                f->name),
             NULL);
     else if (f->emptied)
         act(r, plan, PLK_RESCUE_CANNOT, f->name,
-            plk_rescue_text(r, "the table of '%s' is empty, though clusters of data follow: it was lost, perhaps by a "
-                               "copy that made a hole of it; look for another copy of the file", f->name), NULL);
+            plk_rescue_text(
+                r,
+                "the table of '%s' is empty, though clusters of data follow: it was lost, perhaps by a "
+                "copy that made a hole of it; look for another copy of the file",
+                f->name),
+            NULL);
     else if (f->found[PLK_FINDING_FATAL] && f->kind == PLK_FOUND_BAT_SHORT)
         act(r, plan, PLK_RESCUE_REPAIR_LOSSY, f->name,
             plk_rescue_text(r, "make '%s', which was cut inside its table, long enough for it", f->name),
             "what the missing part of the table told where to find");
     else if (f->found[PLK_FINDING_FATAL] && f->kind == PLK_FOUND_VERSION)
         act(r, plan, PLK_RESCUE_REPAIR_LOSSY, f->name,
-            plk_rescue_text(r, "write into the header of '%s' that it is of version %d: %s", f->name, 3 - f->version, fault),
+            plk_rescue_text(r, "write into the header of '%s' that it is of version %d: %s", f->name,
+                            3 - f->version, fault),
             "nothing, if that is right; a decision is made that nobody can check");
     else if (f->found[PLK_FINDING_FATAL])
-        act(r, plan, PLK_RESCUE_CANNOT, f->name, plk_rescue_text(r, "'%s' can not be repaired: %s", f->name, fault), NULL);
+        act(r, plan, PLK_RESCUE_CANNOT, f->name,
+            plk_rescue_text(r, "'%s' can not be repaired: %s", f->name, fault), NULL);
     else if (f->found[PLK_FINDING_LOSSY])
         act(r, plan, PLK_RESCUE_REPAIR_LOSSY, f->name,
             plk_rescue_text(r, "repair '%s' (%" PRIu64 " faults): %s", f->name,
@@ -174,7 +185,8 @@ static void act_on_descriptor(PlkRescue *r, PlkRescuePlan *plan)
     const char *name = r->present.name;
 
     act(r, plan, PLK_RESCUE_WRITE, name,
-        r->present.there ? plk_rescue_text(r, "replace '%s'; the old one is kept", name) : plk_rescue_text(r, "write '%s'", name),
+        r->present.there ? plk_rescue_text(r, "replace '%s'; the old one is kept", name)
+                         : plk_rescue_text(r, "write '%s'", name),
         NULL);
 }
 
@@ -186,7 +198,8 @@ static const char *print(PlkRescue *r, const PlkDescriptor *desc)
     char *copy;
     size_t len, n = 0;
 
-    if (plk_descriptor_print(desc, &text, &len, NULL) < 0 || !(copy = plk_rescue_append(r, &(char *){NULL}, &n, len + 1))) {
+    if (plk_descriptor_print(desc, &text, &len, NULL) < 0 ||
+        !(copy = plk_rescue_append(r, &(char *){NULL}, &n, len + 1))) {
         r->starved = true;
         return "";
     }
@@ -223,7 +236,8 @@ static void list_actions(PlkRescue *r, PlkRescuePlan *plan)
             act_on_image(r, plan, f);
         else
             act(r, plan, PLK_RESCUE_CANNOT, plk_rescue_text(r, "%s", plan->desc.images[i].file),
-                plk_rescue_text(r, "'%s' is not there; look for it in a backup", plan->desc.images[i].file), NULL);
+                plk_rescue_text(r, "'%s' is not there; look for it in a backup", plan->desc.images[i].file),
+                NULL);
     }
     if (plan->writes)
         act_on_descriptor(r, plan);

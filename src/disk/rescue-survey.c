@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is in the directory. Every file is opened read-only, images under a shared lock; nothing is written, not
- * even a lock file.
+ * What is in the directory. Every file is opened read-only, images under a shared lock; nothing is written,
+ * not even a lock file.
  */
 #include "disk/rescue.h"
 
@@ -117,7 +117,8 @@ static void read_document(PlkRescue *r, const char *name, PlkRescueDocument *doc
 /* ".tmp.tmp" is what ".tmp" is made from: the older tools write one by way of the other. */
 static void read_documents(PlkRescue *r)
 {
-    PLK_FREE char *tmp = plk_printf("%s.tmp", r->store->name), *tmp2 = plk_printf("%s.tmp.tmp", r->store->name);
+    PLK_FREE char *tmp = plk_printf("%s.tmp", r->store->name),
+                  *tmp2 = plk_printf("%s.tmp.tmp", r->store->name);
     PLK_FREE char *lck = plk_printf("%s.lck", r->store->name);
 
     if (!tmp || !tmp2 || !lck) {
@@ -214,14 +215,15 @@ static bool read_header(PlkIo *io, PlkHeader *ret)
 }
 
 /*
- * No entry, and clusters of data all the same. What was never closed after its birth may be so, as its first writer died;
- * what was, lost its table: that data is no tail to be cut off.
+ * No entry, and clusters of data all the same. What was never closed after its birth may be so, as its first
+ * writer died; what was, lost its table: that data is no tail to be cut off.
  */
 static bool is_emptied(const PlkRescueFile *f, const PlkHeader *header)
 {
     uint64_t first = header->first_block_sectors + (uint64_t)header->cluster_sectors;
 
-    return f->clusters == 0 && f->bytes >= first * PLK_SECTOR && (!f->in_use || !(header->flags & PLK_FLAG_EMPTY));
+    return f->clusters == 0 && f->bytes >= first * PLK_SECTOR &&
+           (!f->in_use || !(header->flags & PLK_FLAG_EMPTY));
 }
 
 /* Every repair is asked for and none made: so the findings say what each would do and lose. */
@@ -340,7 +342,8 @@ static int look_at_file(PlkRescue *r, PlkRescueFile *f, PlkError *err)
     int n = plk_rescue_note(r, plk_dir_open_file(r->store->dir, f->name, 0, 0, &io));
 
     if (n == -EIO || n == -EMFILE || n == -ENFILE)
-        return plk_fail_io(err, PLK_ERROR_OPEN, n, "cannot look at '%s' of '%s'", f->name, r->store->dir->path);
+        return plk_fail_io(err, PLK_ERROR_OPEN, n, "cannot look at '%s' of '%s'", f->name,
+                           r->store->dir->path);
     if (n < 0) {
         f->fault = plk_rescue_text(r, "%s", n == -EINVAL ? "not a regular file" : strerror(-n));
         return 0;
@@ -422,7 +425,8 @@ static size_t list_files_of(PlkRescue *r, const PlkDescriptor *desc, const char 
     return n;
 }
 
-bool plk_rescue_look_into(PlkRescue *r, const PlkDescriptor *desc, PlkRescueContent *ret, const char **ret_why)
+bool plk_rescue_look_into(PlkRescue *r, const PlkDescriptor *desc, PlkRescueContent *ret,
+                          const char **ret_why)
 {
     const char *files[PLK_CHAIN_SLOTS];
     size_t n = list_files_of(r, desc, files, ret_why);

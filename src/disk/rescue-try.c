@@ -9,8 +9,8 @@
  * files that are made in it (snapshots of it) do, too, since new images are named after the first one of the
  * descriptor: so dropping it takes exactly these.
  *
- * Keeping is a series of renames, after which rescue-try.xml goes; as long as it is there, keeping goes on where
- * it stopped.
+ * Keeping is a series of renames, after which rescue-try.xml goes; as long as it is there, keeping goes on
+ * where it stopped.
  */
 #include "disk/rescue.h"
 
@@ -89,7 +89,8 @@ static int remove_files(PlkStore *store, PlkError *err)
         r = plk_dir_unlink(store->dir, names.items[i]);
     if (r == 0)
         r = plk_dir_sync(store->dir);
-    return r < 0 ? plk_fail_io(err, PLK_ERROR_UNLINK, r, "cannot remove the try in '%s'", store->dir->path) : 0;
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_UNLINK, r, "cannot remove the try in '%s'", store->dir->path)
+                 : 0;
 }
 
 static int load_try(PlkStore *store, PlkDescriptor *ret, PlkError *err)
@@ -101,7 +102,8 @@ static int load_try(PlkStore *store, PlkDescriptor *ret, PlkError *err)
     if (r == -ENOENT)
         return plk_fail(err, PLK_ERROR_NOT_FOUND, "'%s' holds no try of a rescue", store->dir->path);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot read '%s/%s'", store->dir->path, PLK_RESCUE_TRY_NAME);
+        return plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot read '%s/%s'", store->dir->path,
+                           PLK_RESCUE_TRY_NAME);
     return plk_descriptor_parse(text, len, PLK_RESCUE_TRY_NAME, ret, err);
 }
 
@@ -110,7 +112,9 @@ static int refuse_busy(PlkStore *store, const PlkDescriptor *desc, PlkError *err
 {
     for (size_t i = 0; i < desc->n_images; i++) {
         plk_cleanup(plk_io_closep) PlkIo *io = NULL;
-        int r = is_of_try(desc->images[i].file) ? plk_dir_open_file(store->dir, desc->images[i].file, 0, 0, &io) : -ENOENT;
+        int r = is_of_try(desc->images[i].file)
+                    ? plk_dir_open_file(store->dir, desc->images[i].file, 0, 0, &io)
+                    : -ENOENT;
 
         if (r == 0)
             r = plk_io_lock_test(io, PLK_IO_LOCK_EXCLUSIVE);
@@ -124,7 +128,8 @@ static int refuse_half_kept(PlkStore *store, const PlkDescriptor *desc, PlkError
 {
     for (size_t i = 0; i < desc->n_images; i++)
         if (is_of_try(desc->images[i].file) && plk_dir_exists(store->dir, desc->images[i].file) == 0)
-            return plk_fail(err, PLK_ERROR_BUSY, "the try in '%s' is being kept; 'ploop rescue --keep' goes on with it",
+            return plk_fail(err, PLK_ERROR_BUSY,
+                            "the try in '%s' is being kept; 'ploop rescue --keep' goes on with it",
                             store->dir->path);
     return 0;
 }
@@ -134,8 +139,8 @@ static bool is_half_dropped(PlkStore *store)
 {
     plk_cleanup(names_clear) Names names = {0};
 
-    return plk_dir_exists(store->dir, PLK_RESCUE_TRY_NAME) == 0 && plk_dir_list(store->dir, take_name, &names) == 0 &&
-           names.n > 0;
+    return plk_dir_exists(store->dir, PLK_RESCUE_TRY_NAME) == 0 &&
+           plk_dir_list(store->dir, take_name, &names) == 0 && names.n > 0;
 }
 
 int plk_store_rescue_drop(PlkStore *store, PlkError *err)
@@ -155,7 +160,8 @@ int plk_store_rescue_drop(PlkStore *store, PlkError *err)
 /* ---- making ---- */
 
 /* Shares its blocks with the file if the filesystem can. */
-static int copy_image(PlkStore *store, const char *name, const char *copy, const PlkProgress *progress, PlkError *err)
+static int copy_image(PlkStore *store, const char *name, const char *copy, const PlkProgress *progress,
+                      PlkError *err)
 {
     plk_cleanup(plk_io_closep) PlkIo *from = NULL, *to = NULL;
     PLK_FREE void *bounce = plk_malloc(COPY_BYTES);
@@ -172,13 +178,14 @@ static int copy_image(PlkStore *store, const char *name, const char *copy, const
     for (uint64_t at = 0, n; r == 0 && at < size; at += n) {
         n = size - at < 64u * COPY_BYTES ? size - at : 64u * COPY_BYTES;
         if (progress && progress->update(progress->arg, "Copying", at, size))
-            return plk_fail(err, PLK_ERROR_CANCELLED, "'%s': copying was stopped; nothing was changed", from->name);
+            return plk_fail(err, PLK_ERROR_CANCELLED, "'%s': copying was stopped; nothing was changed",
+                            from->name);
         r = plk_io_copy(to, at, from, at, n, &method, bounce, COPY_BYTES, PLK_POINT_DATA_COPY);
     }
     if (r == 0)
         r = plk_dir_link(store->dir, to, copy);
-    return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot copy image '%s' of '%s' to '%s'", name, store->dir->path,
-                               copy)
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot copy image '%s' of '%s' to '%s'", name,
+                               store->dir->path, copy)
                  : 0;
 }
 
@@ -188,7 +195,8 @@ static const PlkRescueAction *find_repair(const PlkRescuePlan *plan, const char 
 
     for (size_t i = 0; wanted && i < plan->shown.n_actions; i++) {
         const PlkRescueAction *a = &plan->shown.actions[i];
-        PLK_FREE char *path = a->kind == PLK_RESCUE_REPAIR_LOSSY ? plk_path_canonical(dir->path, a->file) : NULL;
+        PLK_FREE char *path =
+            a->kind == PLK_RESCUE_REPAIR_LOSSY ? plk_path_canonical(dir->path, a->file) : NULL;
 
         if (path && strcmp(path, wanted) == 0)
             return a;
@@ -197,8 +205,8 @@ static const PlkRescueAction *find_repair(const PlkRescuePlan *plan, const char 
 }
 
 /* Images whose repair decides something are replaced by repaired copies. */
-static int copy_damaged(PlkStore *store, const PlkRescuePlan *plan, PlkDescriptor *desc, const PlkProgress *progress,
-                        PlkError *err)
+static int copy_damaged(PlkStore *store, const PlkRescuePlan *plan, PlkDescriptor *desc,
+                        const PlkProgress *progress, PlkError *err)
 {
     for (size_t i = 0; i < desc->n_images; i++) {
         PlkDescImage *image = &desc->images[i];
@@ -224,7 +232,8 @@ static int open_image(PlkStore *store, const PlkDescriptor *desc, int index, Plk
 {
     unsigned flags = plk_store_is_raw(desc, index) ? PLK_IMAGE_IS_RAW : 0;
 
-    return plk_chain_open_image(store->dir, desc->images[index].file, flags, false, desc->cluster_sectors, ret, err);
+    return plk_chain_open_image(store->dir, desc->images[index].file, flags, false, desc->cluster_sectors,
+                                ret, err);
 }
 
 /* An empty image above the active state; the first of the descriptor, so that others are named after it. */
@@ -266,7 +275,8 @@ static int prove(PlkStore *store, const PlkDescriptor *desc, PlkError *err)
     if (plk_descriptor_chain(desc, &desc->top, PLK_RESCUE_TRY_NAME, &chain, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
-        files[i] = (PlkChainFile){.path = desc->images[chain[i]].file, .raw = plk_store_is_raw(desc, chain[i])};
+        files[i] =
+            (PlkChainFile){.path = desc->images[chain[i]].file, .raw = plk_store_is_raw(desc, chain[i])};
     if (plk_disk_open_chain(store->dir, files, n, desc->cluster_sectors, &options, &disk, err) < 0)
         return -1;
     plk_disk_drop(disk);
@@ -302,9 +312,10 @@ int plk_store_rescue_try(PlkStore *store, const PlkRescueEvidence *evidence, con
         return -1;
     there = exists(store, PLK_RESCUE_TRY_NAME, err);
     if (there > 0)
-        return plk_fail(err, PLK_ERROR_EXISTS, "'%s/%s' is there: keep that try or drop it first", store->dir->path,
-                        PLK_RESCUE_TRY_NAME);
-    if (there < 0 || remove_files(store, err) < 0 || plk_store_rescue_survey(store, evidence, progress, &r, err) < 0)
+        return plk_fail(err, PLK_ERROR_EXISTS, "'%s/%s' is there: keep that try or drop it first",
+                        store->dir->path, PLK_RESCUE_TRY_NAME);
+    if (there < 0 || remove_files(store, err) < 0 ||
+        plk_store_rescue_survey(store, evidence, progress, &r, err) < 0)
         return -1;
     chosen.proposal = chosen.proposal ? chosen.proposal : 1;
     failed = plk_rescue_choose(r, &chosen, &plan, err) < 0 || make(store, plan, progress, err) < 0;
@@ -343,7 +354,8 @@ static int drop_empty_top(PlkStore *store, PlkDescriptor *desc, char **ret_file,
     bool empty = true;
     PlkGuid parent, top = desc->top;
 
-    if (i < 0 || shot < 0 || !is_of_try(desc->images[i].file) || plk_dir_exists(store->dir, desc->images[i].file) <= 0)
+    if (i < 0 || shot < 0 || !is_of_try(desc->images[i].file) ||
+        plk_dir_exists(store->dir, desc->images[i].file) <= 0)
         return 0;
     if (open_image(store, desc, i, &img, err) < 0)
         return -1;
@@ -366,7 +378,8 @@ static int drop_empty_top(PlkStore *store, PlkDescriptor *desc, char **ret_file,
     return *ret_file ? 0 : plk_fail_nomem(err);
 }
 
-static int move_in(PlkStore *store, const char *file, const char *name, const PlkRescueOptions *options, PlkError *err)
+static int move_in(PlkStore *store, const char *file, const char *name, const PlkRescueOptions *options,
+                   PlkError *err)
 {
     PLK_FREE char *kept = NULL;
     PlkRescueAction action = {.kind = PLK_RESCUE_ASIDE, .file = name, .what = "put the original aside"};
@@ -381,7 +394,8 @@ static int move_in(PlkStore *store, const char *file, const char *name, const Pl
     if (r == 0)
         r = plk_dir_sync(store->dir);
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_RENAME, r, "cannot rename '%s/%s' to '%s'", store->dir->path, file, name);
+        return plk_fail_io(err, PLK_ERROR_RENAME, r, "cannot rename '%s/%s' to '%s'", store->dir->path, file,
+                           name);
     if (kept && options->done)
         options->done(options->arg, &action, kept);
     return 0;
@@ -414,7 +428,8 @@ static int move_all(PlkStore *store, PlkDescriptor *desc, const PlkRescueOptions
 }
 
 /* What was only looked at in the try is mended now: marks, lengths, flags. */
-static int mend_originals(PlkStore *store, const PlkDescriptor *desc, const PlkProgress *progress, PlkError *err)
+static int mend_originals(PlkStore *store, const PlkDescriptor *desc, const PlkProgress *progress,
+                          PlkError *err)
 {
     for (size_t i = 0; i < desc->n_images; i++) {
         const char *file = desc->images[i].file;
@@ -444,15 +459,16 @@ static void restore_order(PlkDescriptor *desc)
         }
 }
 
-int plk_store_rescue_keep(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err)
+int plk_store_rescue_keep(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress,
+                          PlkError *err)
 {
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
     PLK_FREE char *text = NULL, *empty = NULL;
     size_t len;
 
-    if (plk_store_lock_only(store, err) < 0 || load_try(store, &desc, err) < 0 || refuse_busy(store, &desc, err) < 0 ||
-        drop_empty_top(store, &desc, &empty, err) < 0 || mend_originals(store, &desc, progress, err) < 0 ||
-        move_all(store, &desc, options, err) < 0)
+    if (plk_store_lock_only(store, err) < 0 || load_try(store, &desc, err) < 0 ||
+        refuse_busy(store, &desc, err) < 0 || drop_empty_top(store, &desc, &empty, err) < 0 ||
+        mend_originals(store, &desc, progress, err) < 0 || move_all(store, &desc, options, err) < 0)
         return -1;
     restore_order(&desc);
     /* As the descriptor of the try, too, which names none of its files then: they may go, in any order. */

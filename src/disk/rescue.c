@@ -185,11 +185,13 @@ static void judge(PlkRescue *r)
     const char *dir = r->store->dir->path;
 
     if (r->trying)
-        r->verdict = plk_rescue_text(r, "%s: a try is there; keep it or drop it before anything else is done", dir);
+        r->verdict =
+            plk_rescue_text(r, "%s: a try is there; keep it or drop it before anything else is done", dir);
     else if (r->n_plans)
         r->verdict = plk_rescue_text(r, "%s: %zu proposal%s", dir, r->n_plans, r->n_plans == 1 ? "" : "s");
     else if (r->sound)
-        r->verdict = plk_rescue_text(r, "%s: the disk is sound and nothing lies about; there is nothing to do", dir);
+        r->verdict =
+            plk_rescue_text(r, "%s: the disk is sound and nothing lies about; there is nothing to do", dir);
     else
         r->verdict = plk_rescue_text(
             r, "%s: no image is left that a disk could be made of; look for one in a backup", dir);
@@ -253,10 +255,11 @@ bool plk_rescue_is_trying(const PlkRescue *r)
 const char *plk_rescue_role_name(PlkRescueRole role)
 {
     static const char *const names[] = {
-        [PLK_RESCUE_IMAGE] = "image",   [PLK_RESCUE_RAW] = "raw",       [PLK_RESCUE_DAMAGED] = "damaged",
-        [PLK_RESCUE_DESCRIPTOR] = "descriptor", [PLK_RESCUE_FUTURE] = "future", [PLK_RESCUE_INDEX] = "index",
-        [PLK_RESCUE_LOCK] = "lock",     [PLK_RESCUE_KEPT] = "kept",     [PLK_RESCUE_TRY] = "try",
-        [PLK_RESCUE_OTHER] = "other",
+        [PLK_RESCUE_IMAGE] = "image",     [PLK_RESCUE_RAW] = "raw",
+        [PLK_RESCUE_DAMAGED] = "damaged", [PLK_RESCUE_DESCRIPTOR] = "descriptor",
+        [PLK_RESCUE_FUTURE] = "future",   [PLK_RESCUE_INDEX] = "index",
+        [PLK_RESCUE_LOCK] = "lock",       [PLK_RESCUE_KEPT] = "kept",
+        [PLK_RESCUE_TRY] = "try",         [PLK_RESCUE_OTHER] = "other",
     };
 
     return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "other";
@@ -264,15 +267,22 @@ const char *plk_rescue_role_name(PlkRescueRole role)
 
 const char *plk_rescue_confidence_name(PlkRescueConfidence confidence)
 {
-    return confidence == PLK_RESCUE_CERTAIN ? "certain" : confidence == PLK_RESCUE_LIKELY ? "likely" : "guess";
+    return confidence == PLK_RESCUE_CERTAIN  ? "certain"
+           : confidence == PLK_RESCUE_LIKELY ? "likely"
+                                             : "guess";
 }
 
 const char *plk_rescue_action_name(PlkRescueActionKind kind)
 {
     static const char *const names[] = {
-        [PLK_RESCUE_WRITE] = "write",   [PLK_RESCUE_REPAIR] = "repair",       [PLK_RESCUE_REPAIR_LOSSY] = "repair-lossy",
-        [PLK_RESCUE_EXTEND] = "extend", [PLK_RESCUE_ROLL_BACK] = "roll-back", [PLK_RESCUE_ASIDE] = "aside",
-        [PLK_RESCUE_CONVERT] = "convert", [PLK_RESCUE_CANNOT] = "cannot",
+        [PLK_RESCUE_WRITE] = "write",
+        [PLK_RESCUE_REPAIR] = "repair",
+        [PLK_RESCUE_REPAIR_LOSSY] = "repair-lossy",
+        [PLK_RESCUE_EXTEND] = "extend",
+        [PLK_RESCUE_ROLL_BACK] = "roll-back",
+        [PLK_RESCUE_ASIDE] = "aside",
+        [PLK_RESCUE_CONVERT] = "convert",
+        [PLK_RESCUE_CANNOT] = "cannot",
     };
 
     return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : "cannot";

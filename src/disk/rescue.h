@@ -11,8 +11,8 @@
  *   rescue-apply.c   carries a proposal out
  *   rescue-try.c     shows one above untouched images
  *
- * What is inside a disk is not this folder's business: whoever knows filesystems plugs in a PlkRescueLook. The
- * entry points are plk_store_rescue_*(), for stores that are open and neither locked nor loaded.
+ * What is inside a disk is not this folder's business: whoever knows filesystems plugs in a PlkRescueLook.
+ * The entry points are plk_store_rescue_*(), for stores that are open and neither locked nor loaded.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ typedef struct PlkRescueEvidence {
 /* As <ploopkit/rescue.h> says of the functions without "store". */
 int plk_store_rescue_survey(PlkStore *store, const PlkRescueEvidence *evidence, const PlkProgress *progress,
                             PlkRescue **ret, PlkError *err);
-int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence, const PlkRescueOptions *options,
-                           const PlkProgress *progress, PlkError *err);
+int plk_store_rescue_apply(PlkStore *store, const PlkRescueEvidence *evidence,
+                           const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err);
 int plk_store_rescue_try(PlkStore *store, const PlkRescueEvidence *evidence, const PlkRescueOptions *options,
                          const PlkProgress *progress, PlkError *err);
 int plk_store_rescue_keep(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress,
@@ -104,7 +104,8 @@ void *plk_rescue_append(PlkRescue *r, void *list, size_t *n, size_t size);
 int plk_rescue_note(PlkRescue *r, int neg_errno);
 /* The same for what has words: -1. */
 int plk_rescue_note_words(PlkRescue *r, const PlkError *why);
-/* A File entry as files are called here: beneath the directory, else absolute. *ret_path is to be freed after it. */
+/* A File entry as files are called here: beneath the directory, else absolute. *ret_path is to be freed after
+ * it. */
 const char *plk_rescue_name(PlkRescue *r, const char *entry, char **ret_path);
 /* By the name of a file, or by a File entry of a descriptor, however it is spelled; NULL: not there. */
 PlkRescueFile *plk_rescue_find(PlkRescue *r, const char *entry);
@@ -121,7 +122,8 @@ int plk_rescue_look_at_files(PlkRescue *r, PlkError *err);
 bool plk_rescue_look_inside(PlkRescue *r, const char *const *files, size_t n, PlkRescueContent *ret,
                             const char **ret_why);
 /* The same for the active state of a descriptor. */
-bool plk_rescue_look_into(PlkRescue *r, const PlkDescriptor *desc, PlkRescueContent *ret, const char **ret_why);
+bool plk_rescue_look_into(PlkRescue *r, const PlkDescriptor *desc, PlkRescueContent *ret,
+                          const char **ret_why);
 
 /* That state, open to be read; NULL if it does not open. */
 PlkDisk *plk_rescue_open(PlkRescue *r, const PlkDescriptor *desc);
@@ -137,8 +139,10 @@ bool plk_rescue_is_converting(PlkRescue *r, const PlkRescueFile *f);
 void plk_rescue_because(PlkRescue *r, PlkRescuePlan *plan, const char *text); /* plan may be NULL */
 void plk_rescue_because_of(PlkRescue *r, PlkRescuePlan *plan, const PlkRescueContent *content);
 
-/* Unnamed deltas that hold something the descriptor's disk does not; *says gets a sentence on one that does not. */
-size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **says, const char *ret[], size_t max);
+/* Unnamed deltas that hold something the descriptor's disk does not; *says gets a sentence on one that does
+ * not. */
+size_t plk_rescue_orphans(PlkRescue *r, const PlkDescriptor *desc, const char **says, const char *ret[],
+                          size_t max);
 /* Chains of the images that are there, as if no descriptor were. */
 void plk_rescue_order_all(PlkRescue *r);
 /* Orders of images without a place above the active state of a descriptor that is good by itself. */
@@ -154,13 +158,16 @@ int plk_rescue_set_aside(PlkStore *store, const char *name, char **ret_kept, Plk
 /* The text as NAME, in the place of what is there, durable. */
 int plk_rescue_publish(PlkStore *store, const char *name, const char *text, PlkError *err);
 /*
- * What such a repair would overwrite or cut off, at its place in NAME.table.rescued-N: header, table, and the tail that no
- * entry names. *ret_kept is left alone if nothing would be repaired.
+ * What such a repair would overwrite or cut off, at its place in NAME.table.rescued-N: header, table, and the
+ * tail that no entry names. *ret_kept is left alone if nothing would be repaired.
  */
 int plk_rescue_keep_table(PlkStore *store, const char *name, bool lossy, char **ret_kept, PlkError *err);
 /* Repairs that lose something only if `lossy`. */
-int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkProgress *progress, PlkError *err);
+int plk_rescue_repair(PlkStore *store, const char *name, bool lossy, const PlkProgress *progress,
+                      PlkError *err);
 /* The old one is kept. */
-int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options, PlkError *err);
+int plk_rescue_replace_descriptor(PlkStore *store, const char *text, const PlkRescueOptions *options,
+                                  PlkError *err);
 /* What the present descriptor does not need goes aside. */
-int plk_rescue_clear_up(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err);
+int plk_rescue_clear_up(PlkStore *store, const PlkRescueOptions *options, const PlkProgress *progress,
+                        PlkError *err);

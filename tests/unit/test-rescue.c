@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rescue on directories in memory: what a survey says, that it writes nothing, that what apply leaves needs no
- * second one, and that neither fails badly when memory runs out.
+ * The rescue on directories in memory: what a survey says, that it writes nothing, that what apply leaves
+ * needs no second one, and that neither fails badly when memory runs out.
  */
 #include "disk/rescue.h"
 
@@ -21,7 +21,10 @@
 
 static PlkStore *make_disk(void)
 {
-    PlkCreateSpec spec = {.struct_size = sizeof spec, .size_sectors = CLUSTER * CLUSTERS, .cluster_sectors = CLUSTER, .version = 2};
+    PlkCreateSpec spec = {.struct_size = sizeof spec,
+                          .size_sectors = CLUSTER * CLUSTERS,
+                          .cluster_sectors = CLUSTER,
+                          .version = 2};
     PlkStore *store;
     PlkDir *dir;
     PlkError err;
@@ -97,7 +100,8 @@ static void read_all(PlkStore *store, char ret[CLUSTERS + 1])
 /* Two snapshots; each state writes over a part of the one below. */
 static PlkStore *make_chain(void)
 {
-    static const char *const guids[] = {"{11111111-1111-4111-8111-111111111111}", "{22222222-2222-4222-8222-222222222222}"};
+    static const char *const guids[] = {"{11111111-1111-4111-8111-111111111111}",
+                                        "{22222222-2222-4222-8222-222222222222}"};
     PlkStore *store = make_disk();
     PlkError err;
 
@@ -277,7 +281,9 @@ TEST(what_is_inside_tells_a_stale_descriptor)
     /* The descriptor from before the last snapshot. */
     CHECK_INT(plk_dir_read_file(store->dir, "DiskDescriptor.xml", 1 << 20, &old, &len), 0);
     CHECK_OK(plk_store_lock(store, &err), err);
-    CHECK_OK(plk_store_snapshot(store, &(PlkSnapshotSpec){.struct_size = sizeof(PlkSnapshotSpec)}, &(PlkGuid){""}, &err), err);
+    CHECK_OK(plk_store_snapshot(store, &(PlkSnapshotSpec){.struct_size = sizeof(PlkSnapshotSpec)},
+                                &(PlkGuid){""}, &err),
+             err);
     fill(store, 1, 'z');
     read_all(store, now);
     store = store_again(store);
@@ -452,7 +458,9 @@ TEST(a_crash_of_a_rescue_that_promotes_the_unfinished_descriptor)
 
     CHECK_INT(plk_dir_read_file(store->dir, "DiskDescriptor.xml", 1 << 20, &old, &old_len), 0);
     CHECK_OK(plk_store_lock(store, &err), err);
-    CHECK_OK(plk_store_snapshot(store, &(PlkSnapshotSpec){.struct_size = sizeof(PlkSnapshotSpec)}, &(PlkGuid){""}, &err), err);
+    CHECK_OK(plk_store_snapshot(store, &(PlkSnapshotSpec){.struct_size = sizeof(PlkSnapshotSpec)},
+                                &(PlkGuid){""}, &err),
+             err);
     fill(store, 3, 'd');
     top = plk_strdup(store->desc.images[plk_descriptor_find_image(&store->desc, &PLK_GUID_TOP)].file);
     store = store_again(store);

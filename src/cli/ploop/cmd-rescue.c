@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploop rescue: what is there, what it probably was, and the way back. Without an option it only tells; the exit
- * code says whether there is anything to do.
+ * ploop rescue: what is there, what it probably was, and the way back. Without an option it only tells; the
+ * exit code says whether there is anything to do.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -219,7 +219,8 @@ static void say_done(void *arg, const PlkRescueAction *action, const char *kept)
         plk_say(0, "    what was there is kept as '%s'", kept);
 }
 
-typedef int RescueFn(const char *path, const PlkRescueOptions *options, const PlkProgress *progress, PlkError *err);
+typedef int RescueFn(const char *path, const PlkRescueOptions *options, const PlkProgress *progress,
+                     PlkError *err);
 
 /* id: the option that names the proposal, 0: none does. */
 static int carry_out(const PlkArgs *args, RescueFn *what, int id)
@@ -269,15 +270,16 @@ static int make_try(const PlkArgs *args)
     if (!path)
         return PLK_EXIT_MALLOC;
     plk_put_name("The try is '", path, "': look at it, then --keep or --drop it\n");
-    if (plk_arg_given(args, OPT_FSCK) && plk_filesystem_check(path, plk_root, true, plk_cli_progress(), &err) < 0)
+    if (plk_arg_given(args, OPT_FSCK) &&
+        plk_filesystem_check(path, plk_root, true, plk_cli_progress(), &err) < 0)
         return plk_cli_fail(&err);
     return PLK_EXIT_OK;
 }
 
 static int run(const PlkArgs *args)
 {
-    unsigned ways = plk_arg_given(args, OPT_APPLY) + plk_arg_given(args, OPT_TRY) + plk_arg_given(args, OPT_KEEP) +
-                    plk_arg_given(args, OPT_DROP);
+    unsigned ways = plk_arg_given(args, OPT_APPLY) + plk_arg_given(args, OPT_TRY) +
+                    plk_arg_given(args, OPT_KEEP) + plk_arg_given(args, OPT_DROP);
 
     if (ways > 1)
         return plk_cli_param("rescue: one of --apply, --try, --keep and --drop at a time");
@@ -297,7 +299,8 @@ static int run(const PlkArgs *args)
 static const PlkOption options[] = {
     {OPT_APPLY, "apply", "[=N]", "do proposal N; the first, if that is no mere guess"},
     {'F', "force", NULL, "--apply: also repairs that lose what the survey says they lose"},
-    {OPT_TRY, "try", "[=N]", "show proposal N as a disk of its own, DIR/rescue-try.xml; no file of the disk is changed"},
+    {OPT_TRY, "try", "[=N]",
+     "show proposal N as a disk of its own, DIR/rescue-try.xml; no file of the disk is changed"},
     {OPT_FSCK, "fsck", NULL, "--try: run e2fsck in it"},
     {OPT_KEEP, "keep", NULL, "the try becomes the disk"},
     {OPT_DROP, "drop", NULL, "the try goes"},
