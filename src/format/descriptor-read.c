@@ -427,6 +427,8 @@ static int read_snapshots(Reader *r, xmlNode *root, PlkDescriptor *desc)
         return -1;
     if (top && read_guid(r, snapshots, "TopGUID", &desc->top) != 0)
         return -1;
+    if (plk_guid_equal(&desc->top, &PLK_GUID_NONE)) /* without Shots nothing else would notice */
+        return refuse(r, "TopGUID has the GUID that means none");
     if (plk_guid_equal(&desc->top, &GUID_BACKUP))
         return refuse(r, "TopGUID %s is reserved for backups", desc->top.text);
     if (read_shots(r, snapshots, desc) != 0)
