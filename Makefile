@@ -4,6 +4,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
+TIME ?= 60
 
 # Warnings count in the release build alone: what the sanitizers add to the code makes gcc see ghosts.
 strict := $(if $(CI),-Dwerror=true)
@@ -20,7 +21,8 @@ define setup
 	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
-.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench soak-deps soak coverage install clean help
+.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench \
+	soak-deps soak fuzz-deps fuzz fuzz-merge coverage install clean help
 
 all:                ## release build into build/
 	$(call setup,$(BUILD),$(strict))
@@ -68,6 +70,18 @@ coverage: test-deps ## what the tests run of format, io, image and disk, and wha
 	@find build-coverage -name '*.gcda' -delete
 	@$(run_tests) build-coverage --no-suite bench --no-suite soak --no-suite power --timeout-multiplier 5
 	@tools/coverage build-coverage docs/coverage.md
+
+fuzz-deps:          ## install what the fuzz targets need
+	@tools/install-packages packaging/packages.build packaging/packages.fuzz
+
+fuzz: fuzz-deps     ## TIME=60 seconds of every fuzz target; what is found lies in build-fuzz/findings
+	@[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz $(sanitized) -Db_sanitize=address$(comma)undefined \
+		-Doptimization=2 -Dfuzz=true
+	@meson compile -C build-fuzz fuzzers
+	@tools/fuzz run build-fuzz $(TIME)
+
+fuzz-merge:         ## keep what fuzzing has found to be new, in tests/fuzz/corpus
+	@tools/fuzz merge build-fuzz
 
 install: all        ## PREFIX=/usr/local DESTDIR=
 	@meson configure $(BUILD) --prefix $(PREFIX)

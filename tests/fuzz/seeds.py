@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""seeds.py TARGET DIRECTORY: inputs to begin with, from the samples in tests/images and from what the commands
+take. They are made anew each time; what fuzzing adds to them is kept in corpus/."""
+
+import os
+import random
+import struct
+import sys
+import tarfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SAMPLES = os.path.join(HERE, '..', 'images', 'samples.tar.xz')
+SIGNED, V2, FITTED, CLOSED, AS_IS = 2, 4, 8, 16, 32
+GUID = '{5fbaabe3-6958-40ff-92a7-860e329aab41}'
+
+
+def samples(*endings):
+    with tarfile.open(SAMPLES) as tar:
+        for member in tar:
+            if member.isfile() and (member.name.endswith(endings) or '.hds.{' in member.name and '.hds' in endings):
+                yield tar.extractfile(member).read()
+
+
+def runs(entries):
+    """(slot, count, value, step) of entries that count up by one, at most 16 in a run."""
+    found = []
+    for slot, value in enumerate(entries):
+        if not value:
+            continue
+        if found and found[-1][0] + found[-1][1] == slot and found[-1][2] + found[-1][1] == value and found[-1][1] < 16:
+            found[-1][1] += 1
+        else:
+            found.append([slot, 1, value])
+    return found
+
+
+def recipe(image, choices):
+    """The description of an image that fuzz-image.c takes; see apply_patch() there."""
+    header = image[:64].ljust(64, b'\0')
+    out = bytes([0, choices, 1]) + header + struct.pack('<Q', len(image))[:6]
+    cluster, entries, first = struct.unpack_from('<II', header, 28) + struct.unpack_from('<I', header, 48)
+    if cluster != 64 or entries > 4000 or len(image) < 64 + 4 * entries:
+        return out
+    extra = min(entries + 8, (len(image) - 64) // 4)
+    shift = 1 if header.startswith(b'WithouFre') else cluster
+    raw = struct.unpack_from(f'<{extra}I', image, 64)
+    for slot, value in enumerate(raw):
+        if value % shift or value // shift > 0xffff:
+            out += b'\2' + struct.pack('<Q', 64 + 4 * slot)[:5] + b'\3' + struct.pack('<I', value)
+    for slot, count, value in runs([0 if v % shift or v // shift > 0xffff else v // shift for v in raw]):
+        out += b'\1' + bytes([count - 1]) + struct.pack('<HHB', slot, value, 1)
+    for number in range(1, len(image) // 32768):
+        data = image[number * 32768:(number + 1) * 32768]
+        if data.startswith(struct.pack('<Q', 0xAB234CEF23DCEA87)):
+            out += b'\4' + struct.pack('<HB', number, 200) + data[24:224]
+        elif any(data):
+            out += b'\3' + struct.pack('<HB', number, data[0])
+    return out
+
+
+def image_seeds():
+    for n, image in enumerate(samples('.hds')):
+        for choices in (0, 1, 7, 15, 31, 33):
+            yield recipe(image, choices)
+        if len(image) > 64:
+            yield bytes([AS_IS]) + recipe(image, 0)[1:]
+            yield bytes([SIGNED | FITTED | CLOSED | (V2 if n % 2 else 0)]) + recipe(image, 7)[1:]
+        yield bytes([1, 7, 0]) + image[:2000]
+
+
+def descriptor_seeds():
+    yield from samples('.xml')
+
+
+VERBS = {
+    'init': '-s 10G -v 2 -b 64 -f expanded --size 1M --blocksize 2048 root.hds',
+    'info': '-s -d --json DiskDescriptor.xml',
+    'resize': '-s 20T DiskDescriptor.xml',
+    'grow': '-s 0x100K -f raw root.hds',
+    'convert': '-v 2 -f raw DiskDescriptor.xml',
+    'check': '-f -F -r -c -d -s -S -u -b 64 --json --dry-run DiskDescriptor.xml',
+    'restore-descriptor': '-f raw -b 128 . root.hds',
+    'snapshot': '-u 5fbaabe3-6958-40ff-92a7-860e329aab41 -b x DiskDescriptor.xml',
+    'snapshot-list': '-a -H -o uuid,fname -u ' + GUID + ' DiskDescriptor.xml',
+    'snapshot-delete': '-u ' + GUID + ' DiskDescriptor.xml',
+    'snapshot-merge': '-A -u ' + GUID + ' -n new.hds DiskDescriptor.xml',
+    'snapshot-switch': '-u ' + GUID + ' DiskDescriptor.xml',
+    'map': '--json DiskDescriptor.xml',
+    'export': '--to raw DiskDescriptor.xml out',
+    'import': 'in DiskDescriptor.xml',
+    'copy': '-s root.hds -d root2.hds -o 1 -f 2',
+    'merge': '-f raw -n new.hds a.hds b.hds',
+    'replace': '-u ' + GUID + ' -l 1 -o old -i new -k DiskDescriptor.xml',
+    'balloon': 'discard --automount --to-free 10M --min-block 1M --stat DiskDescriptor.xml',
+    'mount': '-r -d /dev/x DiskDescriptor.xml',
+    'fsck': '-f x',
+    'rm': '-d x',
+    'nonsense': '',
+}
+
+
+def argument_seeds():
+    for verb, words in VERBS.items():
+        words = [verb] + words.split()
+        yield '\n'.join(words).encode()
+        yield '\n'.join(words[:1] + words[-1:]).encode()
+        for n in range(1, len(words) - 1):
+            yield '\n'.join([verb] + words[n:n + 2] + words[-1:]).encode()
+        yield (verb + '\n--help').encode()
+    yield b'--help'
+
+
+def operation_seeds():
+    source = random.Random(1)
+    for length in (8, 16, 32, 48, 64, 96):
+        for _ in range(20):
+            yield source.randbytes(length)
+
+
+def main():
+    makers = {'image': image_seeds, 'descriptor': descriptor_seeds, 'arguments': argument_seeds,
+              'operations': operation_seeds}
+    target, directory = sys.argv[1:]
+    os.makedirs(directory, exist_ok=True)
+    for n, seed in enumerate(makers[target]()):
+        with open(os.path.join(directory, f'seed-{n:04}'), 'wb') as f:
+            f.write(seed)
+
+
+if __name__ == '__main__':
+    main()
