@@ -22,5 +22,6 @@ void fuzz_fail(const char *file, int line, const char *fmt, ...)
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "quarantine_size_mb=2:thread_local_quarantine_size_kb=64:malloc_context_size=1:allocator_release_to_os_interval_ms=-1";
+    return "quarantine_size_mb=2:thread_local_quarantine_size_kb=64:malloc_context_size=1:"
+           "allocator_release_to_os_interval_ms=-1";
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Runs a target over inputs that are kept: `fuzz-NAME FILE|ARCHIVE.tar.xz|DIRECTORY...`. An archive is read in memory. The
- * name of what runs goes to stderr when it fails.
+ * Runs a target over inputs that are kept: `fuzz-NAME FILE|ARCHIVE.tar.xz|DIRECTORY...`. An archive is read in
+ * memory. The name of what runs goes to stderr when it fails.
  */
 #include <archive.h>
 #include <archive_entry.h>
