@@ -68,7 +68,8 @@ soak: test-deps all ## what takes longer than `make test` may
 coverage: test-deps ## what the tests run of format, io, image and disk, and what they do not
 	$(call setup,build-coverage,-Dbuildtype=debug -Doptimization=1 -Db_coverage=true -Db_ndebug=true)
 	@find build-coverage -name '*.gcda' -delete
-	@$(run_tests) build-coverage --no-suite bench --no-suite soak --no-suite power --timeout-multiplier 5
+	@$(run_tests) build-coverage --no-suite bench --no-suite soak --no-suite power --no-suite harsh \
+	--timeout-multiplier 5
 	@tools/coverage build-coverage docs/coverage.md
 
 fuzz-deps:          ## install what the fuzz targets need
