@@ -164,7 +164,9 @@ void plk_intent_sweep(PlkStore *store)
     list = find_list(text);
     if (list)
         remove_listed(store, list);
-    clear(store);
+    if (!store->uncertain) /* else a file could not be removed: the list stays for the next to try */
+        clear(store);
+    store->uncertain = false;
 }
 
 bool plk_intent_leaves(const char *lock_text, const char *digest, const char *file)
