@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A descriptor for an image that lost its own. Whatever calls this may not look at how it went (libvirt does
- * not), so it waits for nobody, demands little, and touches no file but the descriptor and the note beside
+ * not), so it waits for nobody, demands little, and touches no file but the descriptor and the lock file beside
  * it.
  */
 #include <ploopkit/create.h>
@@ -106,10 +106,14 @@ static int count_orphan(void *arg, const char *name)
     return 0;
 }
 
-/* Without waiting: somebody who holds the lock writes the note himself. */
+/*
+ * Without waiting: somebody who holds the lock writes the note himself. What an interrupted change intended is
+ * void: the descriptor may be letter for letter the one before it, and the file it made hold what came after.
+ */
 static void write_note(PlkStore *store)
 {
-    if (plk_dir_flock(store->dir, LOCK_NAME, 0, &store->lock) == 0)
+    if (plk_dir_flock(store->dir, LOCK_NAME, 0, &store->lock) == 0 &&
+        plk_note_write_behind(store, "", true) == 0)
         plk_note_write(store);
 }
 

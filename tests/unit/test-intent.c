@@ -3,8 +3,11 @@
  * What an interrupted change leaves goes with the next one, and nothing else ever does. A process that dies is
  * one that forgets to clear its list.
  */
+#include <errno.h>
+
 #include "disk/intent.h"
 #include "disk/operation.h"
+#include "io/fault.h"
 #include "test.h"
 
 #define NEWER "root.hds.{11111111-1111-1111-1111-111111111111}"
@@ -135,6 +138,40 @@ TEST(a_list_is_read_once)
     make_file(NEWER);
     lock_once();
     expect(true, true);
+    plk_store_close(store);
+}
+
+TEST(a_restored_descriptor_voids_the_list_even_if_it_reads_like_the_old_one)
+{
+    char before[PLK_DIGEST_CHARS + 1];
+    PlkError err;
+
+    make_disk();
+    CHECK_OK(plk_store_load(store, &err), err);
+    memcpy(before, store->digest, sizeof before);
+    die_in_the_middle(true);
+    CHECK_INT(plk_dir_unlink(store->dir, "DiskDescriptor.xml"), 0);
+    CHECK_OK(plk_store_restore(store, "/intent/root.hds", false, 0, NULL, &err), err);
+    plk_store_unlock(store);
+    lock_once();
+    CHECK_STR(store->digest, before);
+    expect(true, true);
+    plk_store_close(store);
+}
+
+TEST(what_could_not_be_removed_is_tried_again)
+{
+    PlkFault fault = {.point = PLK_POINT_DIR_UNLINK, .nth = 1, .errnum = EPERM};
+    PlkDir *shim;
+
+    make_disk();
+    die_in_the_middle(true);
+    CHECK_INT(plk_dir_wrap_fault(store->dir, &fault, &shim), 0);
+    store->dir = shim;
+    lock_once();
+    expect(true, true);
+    lock_once();
+    expect(true, false);
     plk_store_close(store);
 }
 
