@@ -194,7 +194,8 @@ static int publish(Creation *c, PlkError *err)
     if (r < 0)
         return -1;
     r = publish_locked(c, err);
-    if (r < 0 && lock_is_new && !c->store->committed)
+    /* Who held the lock before us may have made a disk, whose lock file this is now. */
+    if (r < 0 && lock_is_new && !c->store->committed && plk_dir_exists(c->store->dir, DESCRIPTOR_NAME) == 0)
         plk_dir_unlink(c->store->dir, lck);
     return r;
 }
