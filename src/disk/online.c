@@ -75,6 +75,7 @@ static void mark_open_again(PlkImage *top)
 {
     if (top->kind == PLK_IMAGE_RAW)
         return;
+    top->header.flags &= ~(uint32_t)PLK_FLAG_EMPTY;
     if (plk_image_write_header(top, PLK_IN_USE_OPEN, PLK_POINT_META_IN_USE) < 0 ||
         plk_io_sync(top->io, PLK_POINT_META_SYNC) < 0)
         atomic_store(&top->io->poisoned, true); /* better no writes than writes to an image marked closed */
