@@ -156,17 +156,19 @@ static void remove_listed(PlkStore *store, char *list)
 
 void plk_intent_sweep(PlkStore *store)
 {
+    bool uncertain = store->uncertain;
     PLK_FREE char *text = NULL;
     char *list;
 
     if (plk_note_read_behind(store, &text) < 0 || !*text)
         return;
     list = find_list(text);
+    store->uncertain = false;
     if (list)
         remove_listed(store, list);
     if (!store->uncertain) /* else a file could not be removed: the list stays for the next to try */
         clear(store);
-    store->uncertain = false;
+    store->uncertain = uncertain;
 }
 
 bool plk_intent_leaves(const char *lock_text, const char *digest, const char *file)
