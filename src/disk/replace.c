@@ -110,11 +110,16 @@ static bool is_in_use(const PlkStore *store, const char *entry)
 
 /* ---- doing it ---- */
 
-/* Whoever made the copy need not have waited for the disk; once it is named, the old file may go. */
-static int make_durable(PlkImage *copy, PlkError *err)
+/*
+ * Whoever made the copy need not have waited for the disk; once it is named, the old file may go. The copy's name
+ * is for the directory sync before the descriptor changes.
+ */
+static int make_durable(PlkStore *store, PlkImage *copy, const char *entry, PlkError *err)
 {
     int r = plk_io_sync(copy->io, PLK_POINT_DATA_SYNC);
 
+    if (r == 0)
+        r = plk_dir_include(store->dir, entry);
     return r < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, r, "image '%s'", copy->io->name) : 0;
 }
 
@@ -156,7 +161,7 @@ int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err
     if (plk_store_open_image(store, index, PLK_IMAGE_WRITE, &old, err) < 0 ||
         plk_chain_open_image(store->dir, entry, flags | PLK_IMAGE_REFUSE_DIRTY, false,
                              store->desc.cluster_sectors, &copy, err) < 0 ||
-        check_copy(old, copy, err) < 0 || make_durable(copy, err) < 0)
+        check_copy(old, copy, err) < 0 || make_durable(store, copy, entry, err) < 0)
         return -1;
     if (spec->keep_name)
         return rename_over(store, entry, store->desc.images[index].file, err);

@@ -85,6 +85,13 @@ int plk_dir_exists(PlkDir *dir, const char *path)
     return traced(dir, "exists", path, PLK_UNINTERRUPTED(dir->ops->exists(dir, path)));
 }
 
+int plk_dir_include(PlkDir *dir, const char *path)
+{
+    int r = dir->ops->include ? PLK_UNINTERRUPTED(dir->ops->include(dir, path)) : 0;
+
+    return traced(dir, "include", path, r);
+}
+
 int plk_dir_sync(PlkDir *dir)
 {
     return traced(dir, "sync", "", PLK_UNINTERRUPTED(dir->ops->sync(dir)));

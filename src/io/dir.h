@@ -33,6 +33,8 @@ typedef struct PlkDirOps {
     int (*rename)(PlkDir *dir, const char *from, const char *to, bool replace);
     int (*unlink)(PlkDir *dir, const char *path);
     int (*exists)(PlkDir *dir, const char *path); /* 1, 0 or -errno; any kind of file counts */
+    /* NULL: there is one directory. */
+    int (*include)(PlkDir *dir, const char *path);
     int (*sync)(PlkDir *dir);
     /* Calls each name in the volume directory itself, "." and ".." left out; stops when it returns
      * non-zero and returns that. */
@@ -68,6 +70,8 @@ int plk_dir_link(PlkDir *dir, PlkIo *unnamed, const char *path);
 int plk_dir_rename(PlkDir *dir, const char *from, const char *to, bool replace);
 int plk_dir_unlink(PlkDir *dir, const char *path);
 int plk_dir_exists(PlkDir *dir, const char *path);
+/* The next sync makes this name durable too, which somebody else has made, in whatever directory. */
+int plk_dir_include(PlkDir *dir, const char *path);
 int plk_dir_sync(PlkDir *dir);
 int plk_dir_list(PlkDir *dir, int (*each)(void *arg, const char *name), void *arg);
 int plk_dir_free_space(PlkDir *dir, uint64_t *ret);

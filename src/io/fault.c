@@ -283,6 +283,13 @@ static int faultdir_exists(PlkDir *dir, const char *path)
     return r < 0 ? r : plk_dir_exists(faultdir_of(dir)->next, path);
 }
 
+static int faultdir_include(PlkDir *dir, const char *path)
+{
+    int r = verdict(faultdir_of(dir)->fault, PLK_POINT_NONE, "include");
+
+    return r < 0 ? r : plk_dir_include(faultdir_of(dir)->next, path);
+}
+
 static int faultdir_sync(PlkDir *dir)
 {
     int r = verdict(faultdir_of(dir)->fault, PLK_POINT_DIR_SYNC, "sync-dir");
@@ -331,6 +338,7 @@ static const PlkDirOps faultdir_ops = {
     .rename = faultdir_rename,
     .unlink = faultdir_unlink,
     .exists = faultdir_exists,
+    .include = faultdir_include,
     .sync = faultdir_sync,
     .list = faultdir_list,
     .free_space = faultdir_free_space,

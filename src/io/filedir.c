@@ -5,7 +5,8 @@
  * that is missing or forbidden, one component at a time. Since lookups start at descriptors, a volume
  * directory that is renamed while open goes on working.
  *
- * Directories other than the volume's in which names changed are remembered until the next sync.
+ * Directories other than the volume's in which names changed, or which were included, are remembered until the
+ * next sync.
  */
 #include "io/dir.h"
 
@@ -193,6 +194,13 @@ static int place_find_to_change(FileDir *fd, const char *name, Place *place)
     int r = place_find(fd, name, place);
 
     return r < 0 ? r : place_touch(fd, place);
+}
+
+static int filedir_include(PlkDir *dir, const char *name)
+{
+    plk_cleanup(place_clear) Place place = {.parent = -1};
+
+    return place_find_to_change(filedir_of(dir), name, &place);
 }
 
 static int sync_dir(int fd)
@@ -528,6 +536,7 @@ static const PlkDirOps filedir_ops = {
     .rename = filedir_rename,
     .unlink = filedir_unlink,
     .exists = filedir_exists,
+    .include = filedir_include,
     .sync = filedir_sync,
     .list = filedir_list,
     .free_space = filedir_free_space,

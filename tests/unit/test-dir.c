@@ -184,6 +184,31 @@ TEST(a_wider_root_lets_names_reach_its_other_directories)
     CHECK_INT(plk_dir_open_fs("pool/volume", "outside", &dir), -EXDEV);
 }
 
+/* Descriptors of this process that are on that directory of the place. */
+static int count_open(const char *name)
+{
+    struct stat want, st;
+    int n = 0;
+
+    CHECK(stat(name, &want) == 0);
+    for (int fd = 0; fd < 256; fd++)
+        n += fstat(fd, &st) == 0 && st.st_dev == want.st_dev && st.st_ino == want.st_ino;
+    return n;
+}
+
+TEST(a_name_that_somebody_else_made_is_synced_where_it_is)
+{
+    PlkDir *dir = open_real("pool");
+
+    CHECK_INT(plk_dir_include(dir, "root.hds"), 0);
+    CHECK_INT(plk_dir_include(dir, "../other/base"), 0);
+    CHECK_INT(count_open("pool/other"), 1); /* to be synced */
+    CHECK_INT(plk_dir_sync(dir), 0);
+    CHECK_INT(count_open("pool/other"), 0);
+    CHECK_INT(plk_dir_include(dir, "../../outside/secret"), -EXDEV);
+    plk_dir_close(dir);
+}
+
 static void check_links(PlkDir *dir)
 {
     CHECK(symlink("../../outside/secret", "pool/volume/link") == 0);
