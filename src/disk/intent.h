@@ -7,8 +7,8 @@
  *   doomed    files that the new descriptor will not name; go if the descriptor is the new one
  *
  * Old and new are told by the digests of their text. A descriptor that is neither (somebody mended it by hand)
- * makes the list void, and the files stay; restoring one and rescuing take the list out. A name
- * that people choose stays too: only "NAME.{guid}" in the descriptor's own directory is ever taken off without being asked.
+ * makes the list void, and the files stay; restoring one and rescuing take the list out. A name that people choose
+ * stays too: only "NAME.{guid}" in the descriptor's own directory is ever taken off without being asked.
  *
  * The list stands in NAME.lck behind the geometry note, with a digest of its own; one that a crash has torn counts
  * as none. It describes one change, the last.
