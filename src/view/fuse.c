@@ -3,8 +3,12 @@
  * The view through FUSE: a filesystem of one file, served by a thread of this process.
  *
  * Root makes the mount with fsmount() and never attaches it. Others need fusermount3 and a directory: it is
- * attached for as long as it takes to find the file, then lazily detached. Either way the mount lives on in
+ * attached for as long as it takes to open its root, then lazily detached. Either way the mount lives on in
  * that descriptor alone and dies with it.
+ *
+ * This process never asks the mount anything, not even for the file: the helper does. Were it killed while it waited
+ * for its own answer (an open file asks when it is closed), it would hold the device whose end ends the waiting, and
+ * so stay for ever, with its locks.
  *
  * The kernel caches reads but writes through, so that when the helper has ended every byte it wrote has
  * been answered by serve(); nothing is lost by stopping then.
@@ -34,7 +38,7 @@
 #include "base/math.h"
 #include "host/run.h"
 
-#define FILE_NAME "disk"
+#define FILE_NAME PLK_FUSE_FILE
 #define FILE_INO 2
 #define TIMEOUT 86400.0 /* nobody but the kernel changes anything */
 #define BUFFER_BYTES (1u << 20)
@@ -262,21 +266,6 @@ static int start_thread(PlkFuse *f, PlkError *err)
     return 0;
 }
 
-/*
- * The file is found, not opened: the helper opens it. Closing an open file asks the server; were this process killed,
- * it would ask itself, while it holds the device whose end would end the waiting, and so stay for ever, with its
- * locks.
- */
-static int open_file(int dir, int *ret, PlkError *err)
-{
-    int fd = openat(dir, FILE_NAME, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-
-    if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_UNSUPPORTED, errno, "cannot open the file of a FUSE mount");
-    *ret = fd;
-    return 0;
-}
-
 /* ---- mounting ---- */
 
 /* A mount that is attached nowhere; *ret is its root directory. */
@@ -314,7 +303,10 @@ static int start_detached(PlkFuse *f, int *ret_fd, PlkError *err)
     if (fuse_session_mount(f->session, inherited))
         return plk_fail(err, PLK_ERROR_UNSUPPORTED, "libfuse does not take a mount over");
     PLK_TAKE_FD(device);
-    return start_thread(f, err) || open_file(root, ret_fd, err) ? -1 : 0;
+    if (start_thread(f, err))
+        return -1;
+    *ret_fd = PLK_TAKE_FD(root);
+    return 0;
 }
 
 static void detach(const char *dir)
@@ -336,9 +328,12 @@ static int start_mounted(PlkFuse *f, const char *dir, int *ret_fd, PlkError *err
     rc = start_thread(f, err);
     if (!rc) {
         root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        rc = open_file(root, ret_fd, err);
+        if (root < 0)
+            rc = plk_fail_errno(err, PLK_ERROR_UNSUPPORTED, errno, "cannot open a FUSE mount");
     }
     detach(dir);
+    if (!rc)
+        *ret_fd = PLK_TAKE_FD(root);
     return rc;
 }
 

@@ -15,8 +15,12 @@ typedef struct PlkWindow {
 
 typedef struct PlkFuse PlkFuse;
 
-/* *ret_fd is the open file; the caller closes it before plk_fuse_stop(). UNSUPPORTED where FUSE cannot be
- * used. */
+#define PLK_FUSE_FILE "disk"
+
+/*
+ * *ret_fd is the directory with the file, for the helper to open; the caller closes it before plk_fuse_stop().
+ * UNSUPPORTED where FUSE cannot be used.
+ */
 int plk_fuse_start(const PlkWindow *window, PlkFuse **ret, int *ret_fd, PlkError *err);
 /* Ends the service and frees. 0, or what the disk answered to the first request that failed. */
 int plk_fuse_stop(PlkFuse *fuse);

@@ -47,7 +47,7 @@ int plk_view_open(PlkDisk *disk, uint64_t offset, uint64_t length, bool writable
     view->window = (PlkWindow){.disk = disk, .offset = offset, .length = length, .writable = writable};
     if (show(view, err))
         return -1;
-    snprintf(view->path, sizeof view->path, "/proc/self/fd/%d", view->fd);
+    snprintf(view->path, sizeof view->path, "/proc/self/fd/%d%s", view->fd, view->fuse ? "/" PLK_FUSE_FILE : "");
     *ret = PLK_TAKE(view);
     return 0;
 }

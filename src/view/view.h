@@ -2,8 +2,8 @@
 /*
  * A part of a disk shown as a file to a helper program (e2fsck, resize2fs).
  *
- * The file has no name anybody else could find: it is a descriptor, which the helper inherits (PlkRun.fds) and opens
- * as "/proc/self/fd/N"; good for nothing else. Behind it is a FUSE mount that is never, or only for the
+ * The file has no name anybody else could find: the helper inherits a descriptor (PlkRun.fds), through which alone it
+ * is reached. Behind it is a FUSE mount that is never, or only for the
  * moment of opening, attached to the directory tree, so that nothing stays behind however this process ends.
  * Where there is no FUSE it is a sparse copy beside the image, its space checked first, written back at close
  * where it differs.
