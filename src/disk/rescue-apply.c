@@ -2,8 +2,9 @@
 /*
  * Carrying a proposal out. The order keeps what the next survey goes by until it is not needed any more:
  *
- *   1  images are repaired, each by steps that survive a crash; header and table as they were are kept before
- *   2  a copy of the old descriptor is kept, then the new one takes its place: that instant is the rescue
+ *   1  a copy of the old descriptor is kept, then the new one takes its place: from then on it says which images
+ *      belong together, and in which order, for what they say themselves (left in use) goes with the repairs
+ *   2  images are repaired, each by steps that survive a crash; header and table as they were are kept before
  *   3  a version conversion is rolled back, or made, which needs the descriptor
  *   4  what is in the way is renamed; what the lock file says about an operation is forgotten
  *
@@ -421,8 +422,8 @@ static int forget_intent(PlkStore *store, PlkError *err)
 
 static int apply(const Applying *a, PlkError *err)
 {
-    if (carry_out_all(a, 1u << PLK_RESCUE_REPAIR | 1u << PLK_RESCUE_REPAIR_LOSSY, err) < 0 ||
-        carry_out_all(a, 1u << PLK_RESCUE_WRITE, err) < 0 ||
+    if (carry_out_all(a, 1u << PLK_RESCUE_WRITE, err) < 0 ||
+        carry_out_all(a, 1u << PLK_RESCUE_REPAIR | 1u << PLK_RESCUE_REPAIR_LOSSY, err) < 0 ||
         carry_out_all(a, 1u << PLK_RESCUE_ROLL_BACK | 1u << PLK_RESCUE_CONVERT, err) < 0 ||
         carry_out_all(a, 1u << PLK_RESCUE_ASIDE, err) < 0)
         return -1;

@@ -229,6 +229,8 @@ static void list_actions(PlkRescue *r, PlkRescuePlan *plan)
 {
     PLK_FREE bool *named = plk_rescue_mark_named(r, &plan->desc);
 
+    if (plan->writes)
+        act_on_descriptor(r, plan);
     for (size_t i = 0; i < plan->desc.n_images; i++) {
         const PlkRescueFile *f = plk_rescue_find(r, plan->desc.images[i].file);
 
@@ -239,8 +241,6 @@ static void list_actions(PlkRescue *r, PlkRescuePlan *plan)
                 plk_rescue_text(r, "'%s' is not there; look for it in a backup", plan->desc.images[i].file),
                 NULL);
     }
-    if (plan->writes)
-        act_on_descriptor(r, plan);
     act_on_versions(r, plan);
     for (size_t i = 0; named && i < r->n_files; i++)
         act_on_leftover(r, plan, &r->files[i], named[i]);

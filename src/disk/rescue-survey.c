@@ -226,6 +226,22 @@ static bool is_emptied(const PlkRescueFile *f, const PlkHeader *header)
            (!f->in_use || !(header->flags & PLK_FLAG_EMPTY));
 }
 
+/* A rescue kept its table and its end, and was cut short when entries that name nothing were cleared. */
+static bool has_kept_end(PlkRescue *r, const PlkRescueFile *f, uint64_t cluster)
+{
+    for (unsigned n = 1;; n++) {
+        PLK_FREE char *name = plk_printf("%s.table.rescued-%u", f->name, n);
+        plk_cleanup(plk_io_closep) PlkIo *io = NULL;
+        uint64_t size;
+
+        r->starved |= !name;
+        if (!name || plk_dir_open_file(r->store->dir, name, 0, 0, &io) < 0 || plk_io_size(io, &size) < 0)
+            return false;
+        if (size + cluster > f->bytes)
+            return true;
+    }
+}
+
 /* Every repair is asked for and none made: so the findings say what each would do and lose. */
 static int check_image(PlkRescue *r, PlkRescueFile *f, PlkIo *io, PlkError *err)
 {
@@ -250,7 +266,7 @@ static int check_image(PlkRescue *r, PlkRescueFile *f, PlkIo *io, PlkError *err)
     f->size_sectors = header.size_sectors;
     f->in_use = !plk_checker_is_closed(&header);
     count_clusters(r, f);
-    f->emptied = is_emptied(f, &header);
+    f->emptied = is_emptied(f, &header) && !has_kept_end(r, f, (uint64_t)header.cluster_sectors * PLK_SECTOR);
     return 0;
 }
 
