@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "disk/rescue.h"
 #include "image/check.h"
 #include "io/memory.h"
 
@@ -321,6 +322,8 @@ static bool is_allowed(const Exam *x, const char *name)
     unsigned leaves = x->w->leaves;
     size_t len = strlen(name);
 
+    if (strstr(name, ".rescued-") || strcmp(name, PLK_RESCUE_TEMPORARY) == 0)
+        return leaves & LEAVES_KEPT;
     if (strcmp(name, DESCRIPTOR ".tmp") == 0)
         return leaves & LEAVES_TMP;
     if (len > sizeof backup && strcmp(name + len + 1 - sizeof backup, backup) == 0)

@@ -41,7 +41,7 @@ static uint64_t promise(void *arg, size_t position)
 
 bool walk(World *w, const Scenario *scenario, uint32_t seed, PlkCrashTally *tally, Exam *x)
 {
-    PlkCrashWalk how = {.budget = BUDGET, .seed = seed, .nest_every = NEST_EVERY, .nest_budget = NEST_BUDGET,
+    PlkCrashWalk how = {.budget = BUDGET, .seed = seed, .nest_budget = NEST_BUDGET,
                         .recover = recover_state, .examine = examine_state, .promise = promise, .arg = x};
     int r;
 
@@ -49,6 +49,7 @@ bool walk(World *w, const Scenario *scenario, uint32_t seed, PlkCrashTally *tall
     scenario->run(w);
     *x = (Exam){.w = w};
     how.from = w->start;
+    how.nest_every = w->nest_every ? w->nest_every : NEST_EVERY;
     r = plk_crash_walk(w->record, &how, tally);
     MUST_BE(r >= 0);
     world_free(w);

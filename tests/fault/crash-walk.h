@@ -24,7 +24,7 @@ typedef struct ScenarioGroup {
 } ScenarioGroup;
 
 extern const ScenarioGroup data_scenarios, image_scenarios, chain_scenarios, merge_scenarios,
-    change_scenarios, repair_scenarios, whole_scenarios;
+    change_scenarios, repair_scenarios, whole_scenarios, rescue_scenarios;
 
 /* One round: false with *x saying what is wrong, and where. Adds to *tally. */
 bool walk(World *w, const Scenario *scenario, uint32_t seed, PlkCrashTally *tally, Exam *x);

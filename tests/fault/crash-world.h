@@ -42,6 +42,7 @@ enum {
     LEAVES_BASE = 1 << 3,   /* a base image without a descriptor */
     LEAVES_NEW = 1 << 4,    /* the file the caller asked for by name */
     LEAVES_OLD = 1 << 5,    /* what a merge of files leaves to the caller */
+    LEAVES_KEPT = 1 << 6,   /* NAME.rescued-N: `ploop rescue` deletes nothing; and its temporary name */
 };
 
 typedef uint16_t Stamp;
@@ -103,6 +104,7 @@ struct World {
     Judge *judge;     /* NULL: the usual one */
     Judge *recover;   /* NULL: opening for writing */
     int choice;       /* of a scenario that has variants */
+    unsigned nest_every; /* of so many states one recovery is crashed in turn; 0: the usual number */
 };
 
 /* ---- chance: the same seed gives the same history ---- */

@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 {
     static const ScenarioGroup *const groups[] = {
         &data_scenarios,  &image_scenarios,  &chain_scenarios, &merge_scenarios,
-        &change_scenarios, &repair_scenarios, &whole_scenarios,
+        &change_scenarios, &repair_scenarios, &whole_scenarios, &rescue_scenarios,
     };
     const size_t n_groups = sizeof groups / sizeof groups[0];
 
