@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "disk/bare.h"
+#include "disk/operation.h"
 #include "disk/store.h"
 #include "image/check.h"
 
@@ -168,21 +169,31 @@ static int check_chain(ChainCheck *k, PlkError *err)
     return 0;
 }
 
+int plk_store_check(PlkStore *store, const PlkCheckOptions *options, PlkFindingFn *report, void *arg,
+                    const PlkProgress *progress, PlkCheckResult *ret, PlkError *err)
+{
+    PlkCheckResult result = {0};
+    ChainCheck k = {.store = store,
+                    .options = options,
+                    .report = report,
+                    .arg = arg,
+                    .progress = progress,
+                    .result = &result};
+
+    if (check_chain(&k, err) < 0)
+        return -1;
+    *ret = result;
+    return 0;
+}
+
 int plk_check_disk(const char *path, const PlkCheckOptions *options, PlkFindingFn *report, void *arg,
                    const PlkProgress *progress, PlkCheckResult *ret, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
-    PlkCheckResult result = {0};
-    ChainCheck k = {
-        .options = options, .report = report, .arg = arg, .progress = progress, .result = &result};
 
     if (plk_store_open(path, options->root, &store, err) < 0)
         return -1;
     if ((options->repair && !options->dry_run ? plk_store_lock(store, err) : plk_store_load(store, err)) < 0)
         return -1;
-    k.store = store;
-    if (check_chain(&k, err) < 0)
-        return -1;
-    *ret = result;
-    return 0;
+    return plk_store_check(store, options, report, arg, progress, ret, err);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <ploopkit/check.h>
 #include <ploopkit/create.h>
 #include <ploopkit/snapshot.h>
 
@@ -48,6 +49,9 @@ int plk_store_restore(PlkStore *store, const char *base_path, bool raw, uint32_t
 int plk_store_grow(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err);
 int plk_store_shrink(PlkStore *store, uint64_t size_sectors, const PlkProgress *progress, PlkError *err);
 int plk_store_compact(PlkStore *store, uint64_t *ret_freed, const PlkProgress *progress, PlkError *err);
+/* plk_check_disk(); to repair, the store is locked. */
+int plk_store_check(PlkStore *store, const PlkCheckOptions *options, PlkFindingFn *report, void *arg,
+                    const PlkProgress *progress, PlkCheckResult *ret, PlkError *err);
 /* plk_merge_files() in an open directory. `where` makes the new file, if there is to be one. */
 int plk_dir_merge_files(PlkDir *dir, char *const *top_to_base, size_t n, bool base_is_raw, PlkStore *where,
                         const char *new_path, const PlkProgress *progress, PlkError *err);
