@@ -179,6 +179,21 @@ static void share(World *w, PlkIo *io, PlkHeader *h)
     w->alias[other] = one + 1;
 }
 
+/* One of three numbers that the two others contradict. */
+static void lie(World *w, PlkIo *io, PlkHeader *h)
+{
+    switch (chance(3)) {
+    case 0:
+        h->first_block_sectors = chance(2) ? 0 : h->first_block_sectors + 1;
+        break;
+    case 1:
+        h->bat_entries = chance(2) ? 0 : 90000;
+        break;
+    default:
+        h->size_sectors = chance(2) ? 0 : 90000ull * CLUSTER_SECTORS;
+    }
+}
+
 /* ---- the repair ---- */
 
 static bool repair(Exam *x)
@@ -279,6 +294,13 @@ static void repair_header(World *w)
     repair_after(w, expanded, false, ways, 4);
 }
 
+static void repair_geometry(World *w)
+{
+    Damage *const ways[] = {lie};
+
+    repair_after(w, chance(2) ? version_1 : expanded, chance(2), ways, 1);
+}
+
 static void repair_end(World *w)
 {
     Damage *const ways[] = {leave_in_use, cut_short, add_tail};
@@ -330,8 +352,57 @@ static void repair_everything(World *w)
     repair_after(w, chance(2) ? version_1 : expanded, chance(2), ways, 11);
 }
 
+/* ---- below a snapshot ---- */
+
+static bool repair_all(Exam *x)
+{
+    PlkCheckOptions o = {.struct_size = sizeof o, .lower = true,
+                         .repair = PLK_REPAIR_LOSSLESS | PLK_REPAIR_LOSSY | PLK_REPAIR_IN_USE};
+    PlkCheckResult result = {0};
+    PlkError err;
+    bool good;
+
+    if (!exam_open_store(x))
+        return false;
+    good = plk_store_check(x->store, &o, exam_note_finding, x, NULL, &result, &err) == 0
+               ? result.left == 0
+               : exam_wrong(x, "the repair fails: %s", err.message);
+    exam_close_store(x);
+    return good;
+}
+
+static bool exam_repaired_below(Exam *x)
+{
+    if (x->position >= x->w->done && !exam_image_is_sound(x, "root.hds", false))
+        return false;
+    return exam_disk(x);
+}
+
+static void repair_below(World *w)
+{
+    Damage *const ways[] = {leave_in_use, name_beyond_file, set_empty, name_beyond_device, add_tail};
+    Exam x = {.w = w};
+
+    world_describe(w, chance(2) ? version_1 : expanded, CLUSTERS);
+    world_session(w, 6);
+    world_take(w);
+    world_session(w, 4);
+    damage(w, ways, 5);
+    world_ready(w);
+    w->damaged = true;
+    w->recover = repair_all;
+    w->judge = exam_repaired_below;
+    x.dir = w->dir;
+    if (!repair_all(&x))
+        must_die(__FILE__, __LINE__, "damage that is not repaired: %s", x.what);
+    w->done = world_now(w);
+    world_acknowledge(w);
+}
+
 const ScenarioGroup repair_scenarios = {"repair", (const Scenario[]){
     {"repair-header", repair_header, 1},
+    {"repair-geometry", repair_geometry, 1},
+    {"repair-below", repair_below, 2},
     {"repair-end", repair_end, 1},
     {"repair-entries", repair_entries, 2},
     {"repair-entries-version-1", repair_entries_version_1, 2},

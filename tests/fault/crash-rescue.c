@@ -2,125 +2,31 @@
 /*
  * Rescues. A disk is damaged, or an operation on it is cut short at a step that chance picks, and then it is
  * rescued. After a crash of that the same rescue, done again, makes the disk that it would have made
- * undisturbed: it holds what it held, the images below, too; no image has a fault; a survey finds nothing more
- * to do; and of every file that was there before each byte is still there, in it or under a kept name.
+ * undisturbed: it holds what it held, the images below, too; no image has a fault; a survey finds nothing
+ * more to do (once the rescue had returned, it did so without another); and of every file that was there before each byte is still there (kept.h).
  */
 #include "crash-walk.h"
 
-#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/endian.h"
-#include "base/math.h"
 #include "disk/rescue.h"
-#include "image/check.h"
+#include "kept.h"
 
 #define CLUSTERS 3u
-#define OLD_MAX 8u
 #define FILE_MAX (1u << 24)
-#define KEPT_MAX 9u
 #define IN_USE_AT 44
+#define UNDOES 1 /* as choice of a world: the rescue puts back what a file was */
 
 static const ImageKind expanded = {PLK_FORMAT_EXPANDED, 2}, raw = {PLK_FORMAT_RAW, 2};
 
-/* ---- what was there before ---- */
+static Kept original;
 
-typedef struct Old {
-    char *name, *bytes;
-    size_t len;
-} Old;
-
-static Old old[OLD_MAX];
-static size_t n_old;
-
-static void forget_old(void)
-{
-    for (size_t i = 0; i < n_old; i++) {
-        free(old[i].name);
-        free(old[i].bytes);
-    }
-    n_old = 0;
-}
-
-static bool is_of_the_engine(const char *name)
-{
-    return strstr(name, ".lck") || strncmp(name, "rescue-try.", 11) == 0;
-}
-
-static int note_old(void *arg, const char *name)
-{
-    if (is_of_the_engine(name))
-        return 0;
-    MUST_BE(n_old < OLD_MAX);
-    old[n_old].name = plk_strdup(name);
-    MUST_BE(plk_dir_read_file(arg, name, FILE_MAX, &old[n_old].bytes, &old[n_old].len) == 0);
-    n_old++;
-    return 0;
-}
-
-/* NULL: there is none. */
-static char *read_kept(PlkDir *dir, const char *name, const char *what, unsigned n, size_t *ret_len)
-{
-    PLK_FREE char *path = n ? plk_printf("%s%s.rescued-%u", name, what, n) : plk_strdup(name);
-    char *bytes = NULL;
-
-    return plk_dir_read_file(dir, path, FILE_MAX, &bytes, ret_len) == 0 ? bytes : NULL;
-}
-
-static bool is_kept_whole(PlkDir *dir, const Old *o)
-{
-    bool kept = false;
-
-    for (unsigned n = 0; !kept && n <= KEPT_MAX; n++) {
-        PLK_FREE char *bytes = NULL;
-        size_t len;
-
-        bytes = read_kept(dir, o->name, "", n, &len);
-        kept = bytes && len == o->len && memcmp(bytes, o->bytes, len) == 0;
-    }
-    return kept;
-}
-
-/* What a repair overwrote or cut off, laid over what it left, is the file as it was. */
-static bool restores(const Old *o, const char *image, size_t image_len, const char *kept, size_t kept_len)
-{
-    for (size_t at = 0; at < o->len; at += 512) {
-        size_t n = PLK_MIN(o->len - at, 512u);
-
-        if ((at + n > kept_len || memcmp(kept + at, o->bytes + at, n) != 0) &&
-            (at + n > image_len || memcmp(image + at, o->bytes + at, n) != 0))
-            return false;
-    }
-    return true;
-}
-
-static bool is_kept_in_parts(PlkDir *dir, const Old *o)
-{
-    PLK_FREE char *image = NULL;
-    size_t image_len, kept_len;
-    bool kept = false;
-
-    image = read_kept(dir, o->name, "", 0, &image_len);
-    for (unsigned n = 1; image && !kept && n <= KEPT_MAX; n++) {
-        PLK_FREE char *bytes = read_kept(dir, o->name, ".table", n, &kept_len);
-
-        kept = bytes && restores(o, image, image_len, bytes, kept_len);
-    }
-    return kept;
-}
-
-/* A finished or undone version conversion has its backup in the images. */
-static bool is_restored(const Exam *x, const Old *o)
-{
-    return x->w->choice == 1 && (strstr(o->name, ".idx") || strstr(o->name, ".hds"));
-}
-
+/* The backups of a version conversion are in the images when it is undone. */
 static bool old_files_are_there(Exam *x)
 {
-    for (size_t i = 0; i < n_old; i++)
-        if (!is_restored(x, &old[i]) && !is_kept_whole(x->dir, &old[i]) &&
-            !is_kept_in_parts(x->dir, &old[i]))
-            return exam_wrong(x, "what '%s' held is lost", old[i].name);
-    return true;
+    const char *lost = kept_find_lost(&original, x->dir);
+
+    return !lost || x->w->choice == UNDOES || exam_wrong(x, "what '%s' held is lost", lost);
 }
 
 /* ---- rescuing ---- */
@@ -213,11 +119,12 @@ static bool drop(Exam *x)
 
 static bool exam_rescued(Exam *x)
 {
-    bool sound, thorough = x->thorough;
+    bool sound;
 
+    if (x->position >= x->w->done && !(ask(x, &sound) && sound))
+        return false;
     if (!exam_recover(x) || !old_files_are_there(x) || !ask(x, &sound) || !sound)
         return false;
-    x->thorough = thorough;
     return exam_disk(x);
 }
 
@@ -247,8 +154,7 @@ static void rescue(World *w, Judge *how, Judge *recover)
     Exam x = {.w = w, .dir = w->dir};
     bool sound;
 
-    forget_old();
-    MUST_BE(plk_dir_list(w->dir, note_old, w->dir) == 0);
+    MUST_BE(kept_note(&original, w->dir));
     w->leaves = LEAVES_KEPT;
     w->nest_every = 3;
     w->damaged = true;
@@ -358,18 +264,18 @@ static void rescue_garbled(World *w)
 /* It was renamed, and that was lost; a guest had already written to what only it knows. */
 static void rescue_by_successor(World *w)
 {
-    PLK_FREE char *before = NULL, *after = NULL;
+    PLK_FREE char *old = NULL, *after = NULL;
     size_t len;
 
     chain(w, 1);
-    MUST_BE(plk_dir_read_file(w->dir, DESCRIPTOR, FILE_MAX, &before, &len) == 0);
+    MUST_BE(plk_dir_read_file(w->dir, DESCRIPTOR, FILE_MAX, &old, &len) == 0);
     world_take(w);
     world_open(w);
     world_put(w, 3, 5);
     world_close(w);
     leave_top_in_use(w);
     MUST_BE(plk_dir_read_file(w->dir, DESCRIPTOR, FILE_MAX, &after, &len) == 0);
-    publish(w, DESCRIPTOR, before);
+    publish(w, DESCRIPTOR, old);
     publish(w, DESCRIPTOR ".tmp", after);
     rescue_now(w);
 }
@@ -464,7 +370,7 @@ static void rescue_after_version(World *w)
     MUST(plk_store_convert_version(w->store, 1, NULL, &must_error));
     world_close_store(w);
     crash_somewhere(w);
-    w->choice = 1;
+    w->choice = UNDOES;
     rescue_now(w);
 }
 

@@ -48,6 +48,12 @@ static const Mistake mistakes[] = {
     {"copy put in place unsynced", "whole", "replace-base", 0, {PLK_POINT_DATA_SYNC, 0}},
     {"copy renamed unsynced", "whole", "replace-base-keeping-its-name", 0, {PLK_POINT_DIR_SYNC, 0}},
     {"published unsynced", "whole", "publish", 0, {PLK_POINT_FILE_SYNC, 0}},
+    {"repair below a snapshot unsynced", "repair", "repair-below", 0, {PLK_POINT_META_SYNC, 0}},
+    {"kept table not synced", "rescue", "rescue-lossy", 0, {PLK_POINT_FILE_SYNC, 0}},
+    {"kept table has no durable name", "rescue", "rescue-lossy", 0, {PLK_POINT_DIR_SYNC, 0}},
+    {"rescued descriptor not synced", "rescue", "rescue-garbled", 0, {PLK_POINT_FILE_SYNC, 0}},
+    {"try kept without a sync", "rescue", "rescue-tried-and-kept", 0, {PLK_POINT_DIR_SYNC, 0}},
+    {"repair of a rescue unsynced", "rescue", "rescue-lossy", 0, {PLK_POINT_META_SYNC, 0}},
 };
 
 static bool is_noticed(World *w, const Mistake *m, const Scenario *s)
