@@ -347,7 +347,7 @@ static int fail_fold(Fold *f, int r, PlkError *err)
     if (r == -EUCLEAN && f->damaged)
         return plk_fail(
             err, PLK_ERROR_FORMAT,
-            "image '%s': a block allocation table entry is damaged; run 'ploop check' on it before merging",
+            "image '%s': a block allocation table entry is damaged; run 'ploop check -F' on it before merging",
             f->damaged->io->name);
     if (r == -ECANCELED && f->target->unpublished)
         return plk_fail(err, PLK_ERROR_CANCELLED, "merging into image '%s' was cancelled; all is as before",

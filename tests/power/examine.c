@@ -165,7 +165,7 @@ static bool check_shots(void)
 static bool check_export(void)
 {
     static Content c;
-    uint32_t where;
+    uint32_t where = 0;
     struct stat st;
     int fd = open(m->out, O_RDONLY | O_CLOEXEC);
     bool good;
@@ -182,7 +182,8 @@ static bool check_export(void)
            (m->exporting && same_content(&c, &m->out_new, &where));
     m->out_old = c;
     m->exported = true;
-    return good || wrong("the exported file is neither the old nor the new one");
+    return good || wrong("the exported file is neither the old nor the new one: it has %u sectors, and differs at sector %u",
+                         c.sectors, where);
 }
 
 /* ---- recovery ---- */
