@@ -52,6 +52,25 @@ typedef enum PlkErrorCode {
     PLK_ERROR_RESIZE_FS,
     PLK_ERROR_PARTITION, /* reading or writing the GPT */
     PLK_ERROR_INTERNAL,  /* a bug of ours, caught */
+    /* Pools, volumes and their definitions. Each stands for one error of libvirt's: conf/libvirt-error.h */
+    PLK_ERROR_XML,            /* a definition is well-formed but says something impossible */
+    PLK_ERROR_XML_SYNTAX,     /* it is not well-formed, or breaks a limit */
+    PLK_ERROR_XML_SCHEMA,     /* it breaks the schema, and validation was asked for */
+    PLK_ERROR_UNIT,           /* a size has an unknown unit */
+    PLK_ERROR_OVERFLOW,       /* a size is beyond 2^63-1 */
+    PLK_ERROR_CONFIG,         /* a definition asks for what cannot be combined or is not known */
+    PLK_ERROR_NO_POOL,        /* no such storage pool */
+    PLK_ERROR_NO_VOLUME,      /* no such volume in its pool */
+    PLK_ERROR_VOLUME_EXISTS,  /* there is one of that name */
+    PLK_ERROR_STATE,          /* not in this state of the pool or volume: inactive, in use, incomplete */
+    PLK_ERROR_REFUSED,        /* makes sense, but collides with something: a duplicate, no room */
+    PLK_ERROR_NO_SUPPORT,     /* this kind of pool or volume cannot do it at all */
+    PLK_ERROR_NO_ALGORITHM,   /* this way of wiping does not exist here */
+    PLK_ERROR_NOT_THIS_FORMAT, /* this format cannot do it (allocate on resize of qcow2) */
+    PLK_ERROR_PROBE,          /* what a device holds could not be found out */
+    PLK_ERROR_BUILT,          /* the device holds something already */
+    PLK_ERROR_READ_ONLY,      /* a read-only connection, or somebody else owns the state */
+    PLK_ERROR_SYSTEM,         /* a system call failed that has no code of its own above; errnum says why */
 } PlkErrorCode;
 
 typedef struct PlkError {

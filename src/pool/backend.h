@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A kind of pool: what start, stop, build and delete mean for it. One file each in pool/backends/, ending in a const
+ * table; backend.c lists them. All that is about files in the directory is the same for every kind and stands in pool/.
+ * Called with no lock held; may block (mounts), so callers use a thread they can do without for `check`.
+ */
+#pragma once
+
+#include "pool/storage.h"
+
+typedef struct PlkBackend {
+    PlkPoolType type;
+    /* Is what it needs on this machine? NULL = always. */
+    bool (*supported)(void);
+    /* 0: it is up already (mounted with the matching source; dir: the target exists) -> *ret_up. */
+    int (*check)(const PlkPoolDef *def, bool *ret_up, PlkError *err);
+    int (*start)(const PlkPoolDef *def, PlkError *err);
+    int (*stop)(const PlkPoolDef *def, PlkError *err);
+    int (*build)(const PlkPoolDef *def, unsigned flags, PlkError *err); /* NULL: NO_SUPPORT, as the others */
+    int (*remove)(const PlkPoolDef *def, unsigned flags, PlkError *err);
+    int (*find_sources)(const char *spec_xml, char **ret_xml, PlkError *err);
+    /* Do the two collide (4.3)? Both of this type, different names. */
+    bool (*same_source)(const PlkPoolDef *a, const PlkPoolDef *b);
+} PlkBackend;
+
+extern const PlkBackend plk_backend_dir, plk_backend_fs, plk_backend_netfs, plk_backend_vstorage;
+
+/* NULL for types that this driver does not have; *err then says so as libvirt does. */
+const PlkBackend *plk_backend(PlkPoolType type, PlkError *err);
+
+/* What dir, fs and netfs share (backends/target.c): make the directory with mode, owner, label; rmdir it. */
+int plk_target_build(const PlkPoolDef *def, int default_mode, PlkError *err);
+int plk_target_remove(const PlkPoolDef *def, unsigned flags, PlkError *err);
+/* Refuses "/", "/etc", relative paths and the like, unless under one of `roots`; 23 of the attack list. */
+int plk_target_allowed(const PlkPoolDef *def, const char *const *roots, PlkError *err);
