@@ -10,12 +10,10 @@
  */
 #include <errno.h>
 
-#include "base/endian.h"
 #include "format/extension.h"
 #include "format/md5.h"
 #include "image/check.h"
-#include "image/image.h"
-#include "test.h"
+#include "image.h"
 
 #define CLUSTER 32768u
 #define SECTORS 64u
@@ -25,57 +23,6 @@
 static PlkError err;
 
 /* ---- making images ---- */
-
-static PlkIo *open_io(PlkDir *dir, bool write)
-{
-    PlkIo *io;
-
-    CHECK_INT(plk_dir_open_file(dir, "x.hds", write ? PLK_OPEN_WRITE : 0, 0, &io), 0);
-    return io;
-}
-
-static void put(PlkDir *dir, uint64_t offset, const void *bytes, size_t len)
-{
-    PlkIo *io = open_io(dir, true);
-
-    CHECK_INT(plk_io_write(io, bytes, len, offset, PLK_POINT_META_INIT), 0);
-    plk_io_close(io);
-}
-
-static void poke(PlkDir *dir, uint64_t offset, uint32_t value)
-{
-    PlkLe32 le = plk_to_le32(value);
-
-    put(dir, offset, &le, sizeof le);
-}
-
-static uint32_t peek(PlkDir *dir, uint64_t offset)
-{
-    PlkIo *io = open_io(dir, false);
-    PlkLe32 le;
-
-    CHECK_INT(plk_io_read(io, &le, sizeof le, offset, PLK_POINT_OPEN_READ), 0);
-    plk_io_close(io);
-    return plk_le32(le);
-}
-
-static void set_length(PlkDir *dir, uint64_t bytes)
-{
-    PlkIo *io = open_io(dir, true);
-
-    CHECK_INT(plk_io_truncate(io, bytes, PLK_POINT_META_INIT), 0);
-    plk_io_close(io);
-}
-
-static uint64_t get_length(PlkDir *dir)
-{
-    PlkIo *io = open_io(dir, false);
-    uint64_t bytes;
-
-    CHECK_INT(plk_io_size(io, &bytes), 0);
-    plk_io_close(io);
-    return bytes;
-}
 
 static void fill(PlkDir *dir, uint64_t cluster, int byte)
 {
@@ -92,16 +39,13 @@ static PlkDir *make_slots(int version, uint32_t slots, const char *drawing, uint
     uint32_t unit = version == 1 ? SECTORS : 1, end = 0;
     PlkHeader h;
     PlkDir *dir;
-    PlkIo *io;
 
     CHECK_OK(plk_header_make(version, (uint64_t)slots * SECTORS, SECTORS, &h, &err), err);
     if (strspn(drawing, ".") < strlen(drawing))
         h.flags = 0;
     *ret_first = h.first_block_sectors / SECTORS;
     plk_header_encode(&h, header);
-    CHECK_INT(plk_dir_open_memory("/d", &dir), 0);
-    CHECK_INT(plk_dir_open_file(dir, "x.hds", PLK_OPEN_CREATE, 0600, &io), 0);
-    plk_io_close(io);
+    dir = make_empty_file();
     put(dir, 0, header, sizeof header);
     set_length(dir, (uint64_t)*ret_first * CLUSTER);
     for (uint32_t i = 0; drawing[i]; i++) {
@@ -147,30 +91,6 @@ static void add_extension(PlkDir *dir, uint32_t cluster, uint32_t bitmap_cluster
 
 /* ---- looking at them ---- */
 
-/* Length and contents; what a hole and what zeros are is no difference. */
-static uint64_t fingerprint(PlkDir *dir)
-{
-    static uint8_t block[65536];
-    PlkIo *io = open_io(dir, false);
-    uint64_t size, hash = 14695981039346656037ull, start, end;
-
-    CHECK_INT(plk_io_size(io, &size), 0);
-    hash = (hash ^ size) * 1099511628211ull;
-    for (uint64_t at = 0; at < size; at += sizeof block) {
-        CHECK_INT(plk_io_next_data(io, at, &start, &end), 0);
-        if (start >= size)
-            break;
-        if (start > at)
-            at = start / sizeof block * sizeof block;
-        CHECK_INT(plk_io_read(io, block, sizeof block, at, PLK_POINT_OPEN_READ), 0);
-        for (size_t i = 0; i < sizeof block; i++)
-            if (block[i])
-                hash = (hash ^ (at + i) ^ (uint64_t)block[i] << 56) * 1099511628211ull;
-    }
-    plk_io_close(io);
-    return hash;
-}
-
 /* One character of a cluster: its byte, '.' for zeros, '/' for one half each. */
 static char letter_of(const uint8_t data[CLUSTER])
 {
@@ -215,8 +135,6 @@ static const char *reads(PlkDir *dir)
 
 typedef struct Account {
     char words[400]; /* "duplicate@3:4+ tail+": kind, slot, what the repair puts there; + is fixed */
-    PlkDir *dir;
-    
 } Account;
 
 static int tell(void *arg, const PlkFinding *f)

@@ -7,9 +7,8 @@
 #include <errno.h>
 
 #include "image/check.h"
-#include "image/image.h"
 #include "io/fault.h"
-#include "test.h"
+#include "image.h"
 
 #define CLUSTER 32768u
 #define SLOTS 256u
@@ -61,51 +60,6 @@ static PlkDir *make(int version)
     CHECK_INT(plk_image_write_header(img, PLK_IN_USE_CLOSED, PLK_POINT_META_CLOSE), 0);
     plk_image_drop(img);
     return dir;
-}
-
-static PlkIo *open_io(PlkDir *dir, bool write)
-{
-    PlkIo *io;
-
-    CHECK_INT(plk_dir_open_file(dir, "x.hds", write ? PLK_OPEN_WRITE : 0, 0, &io), 0);
-    return io;
-}
-
-static void poke(PlkDir *dir, uint64_t offset, uint32_t value)
-{
-    uint8_t b[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
-    PlkIo *io = open_io(dir, true);
-
-    CHECK_INT(plk_io_write(io, b, 4, offset, PLK_POINT_META_INIT), 0);
-    plk_io_close(io);
-}
-
-static uint32_t peek(PlkDir *dir, uint64_t offset)
-{
-    uint8_t b[4];
-    PlkIo *io = open_io(dir, false);
-
-    CHECK_INT(plk_io_read(io, b, 4, offset, PLK_POINT_OPEN_READ), 0);
-    plk_io_close(io);
-    return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
-static void set_length(PlkDir *dir, uint64_t bytes)
-{
-    PlkIo *io = open_io(dir, true);
-
-    CHECK_INT(plk_io_truncate(io, bytes, PLK_POINT_META_INIT), 0);
-    plk_io_close(io);
-}
-
-static uint64_t get_length(PlkDir *dir)
-{
-    PlkIo *io = open_io(dir, false);
-    uint64_t bytes;
-
-    CHECK_INT(plk_io_size(io, &bytes), 0);
-    plk_io_close(io);
-    return bytes;
 }
 
 static PlkCheckResult run_check(PlkDir *dir, unsigned repair, Seen *seen)
