@@ -60,6 +60,9 @@ static const char *const names[] = {
     [PLK_ERROR_BUILT] = "already built",
     [PLK_ERROR_READ_ONLY] = "read-only",
     [PLK_ERROR_SYSTEM] = "system call failed",
+    [PLK_ERROR_RPC] = "protocol error",
+    [PLK_ERROR_AUTH] = "not authenticated",
+    [PLK_ERROR_DENIED] = "access denied",
 };
 
 const char *plk_error_name(PlkErrorCode code)
