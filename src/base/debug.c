@@ -14,7 +14,7 @@ static const struct {
 } areas[] = {
     {"corrupt", PLK_DEBUG_CORRUPT}, {"io", PLK_DEBUG_IO},     {"image", PLK_DEBUG_IMAGE},
     {"disk", PLK_DEBUG_DISK},       {"lock", PLK_DEBUG_LOCK}, {"helper", PLK_DEBUG_HELPER},
-    {"fs", PLK_DEBUG_FS},           {"all", ~0u >> 2},
+    {"fs", PLK_DEBUG_FS},           {"rpc", PLK_DEBUG_RPC},   {"all", ~0u >> 2},
 };
 
 unsigned plk_debug_init(void)

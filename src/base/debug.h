@@ -15,6 +15,7 @@ typedef enum PlkDebugArea {
     PLK_DEBUG_LOCK = 1 << 4,
     PLK_DEBUG_HELPER = 1 << 5,
     PLK_DEBUG_FS = 1 << 6,
+    PLK_DEBUG_RPC = 1 << 7,
     PLK_DEBUG_READY = 1 << 30, /* the environment was read */
 } PlkDebugArea;
 
