@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ploopctl pool edit: the definition in the user's editor. What comes back is held against the rules of a
+ * definition; if it breaks one, the same text may be edited again, so that no typing is lost.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "pool.h"
+
+extern char **environ;
+
+/* $VISUAL or $EDITOR, cut at blanks: "code -w". No shell reads it. */
+static char **editor_words(const char *file)
+{
+    const char *editor = getenv("VISUAL");
+    g_auto(GStrv) words = NULL;
+    GPtrArray *argv = g_ptr_array_new();
+
+    if (!editor || !*editor)
+        editor = getenv("EDITOR");
+    words = g_strsplit_set(editor && *editor ? editor : "vi", " \t", -1);
+    for (char **word = words; *word; word++)
+        if (**word)
+            g_ptr_array_add(argv, g_strdup(*word));
+    g_ptr_array_add(argv, g_strdup(file));
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+/* The one program that is looked for in $PATH: which one it is, is the user's to say. */
+static int run_editor(const char *file, PlkError *err)
+{
+    g_auto(GStrv) argv = editor_words(file);
+    int status, rc;
+    pid_t pid;
+
+    rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+    if (rc)
+        return plk_fail_errno(err, PLK_ERROR_HELPER, rc, "cannot run the editor '%s'; set EDITOR", argv[0]);
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return plk_fail_errno(err, PLK_ERROR_HELPER, errno, "cannot wait for the editor '%s'", argv[0]);
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        return plk_fail(err, PLK_ERROR_HELPER, "the editor '%s' failed; nothing was changed", argv[0]);
+    return 0;
+}
+
+static int write_text(int fd, const char *file, const char *text, PlkError *err)
+{
+    size_t len = strlen(text);
+
+    for (ssize_t n; len; text += n, len -= (size_t)n) {
+        n = write(fd, text, len);
+        if (n < 0)
+            return plk_fail_errno(err, PLK_ERROR_WRITE, errno, "cannot write '%s'", file);
+    }
+    return 0;
+}
+
+/* Only a person at a terminal can be asked. */
+static bool edit_again(const PlkError *err)
+{
+    char answer[16];
+
+    plk_complain("%s", err->message);
+    if (!isatty(STDIN_FILENO) || plk_cancelled())
+        return false;
+    fputs("Edit again? [Y/n] ", stderr);
+    return fgets(answer, sizeof(answer), stdin) && *answer != 'n' && *answer != 'N';
+}
+
+/* 1: it is as it was. */
+static int edit_once(PlkPool *pool, const char *file, const char *before, PlkPoolDef **ret, PlkError *err)
+{
+    g_autofree char *after = NULL;
+    plk_cleanup(plk_pool_def_freep) PlkPoolDef *def = NULL;
+
+    if (run_editor(file, err) < 0 || plk_read_text(file, &after, err) < 0)
+        return -1;
+    if (strcmp(before, after) == 0)
+        return 1;
+    if (plk_pool_def_parse(after, PLK_PARSE_DEFINE, &def, err) < 0)
+        return -1;
+    if (strcmp(def->name, plk_pool_name(pool)) != 0)
+        return plk_fail(err, PLK_ERROR_CONFIG, "the name of pool '%s' cannot be edited; define another one",
+                        plk_pool_name(pool));
+    *ret = PLK_TAKE(def);
+    return 0;
+}
+
+static int edit(const PlkSession *s, const char *file, const char *before)
+{
+    PlkPoolDef *def;
+    PlkError err;
+    int rc;
+
+    for (;;) {
+        rc = edit_once(s->pool, file, before, &def, &err);
+        if (rc == 0)
+            rc = plk_storage_define(s->storage, def, NULL, &err);
+        if (rc == 1)
+            plk_say(1, "Pool %s XML configuration not changed.", plk_pool_name(s->pool));
+        else if (rc == 0)
+            plk_say(1, "Pool %s XML configuration edited.", plk_pool_name(s->pool));
+        else if (edit_again(&err))
+            continue;
+        return rc < 0 ? plk_ctl_exit_code(err.code) : PLK_EXIT_OK;
+    }
+}
+
+static int run(const PlkArgs *args)
+{
+    const char *tmp = getenv("TMPDIR");
+    g_autofree char *file = g_build_filename(tmp && *tmp ? tmp : "/tmp", "ploopctl-XXXXXX.xml", NULL);
+    g_autofree char *before = NULL;
+    plk_cleanup(plk_pool_def_freep) PlkPoolDef *def = NULL;
+    PLK_CLOSE int fd = -1;
+    PLK_SESSION s = {0};
+    PlkError err;
+    int rc = plk_need_pool(args, PLK_STORAGE_COMMAND, &s);
+
+    if (rc)
+        return rc;
+    def = plk_pool_definition(s.pool, true);
+    before = plk_pool_def_format(def);
+    fd = mkostemps(file, strlen(".xml"), O_CLOEXEC);
+    if (fd < 0) {
+        plk_fail_errno(&err, PLK_ERROR_CREATE, errno, "cannot make '%s'", file);
+        return plk_cli_fail(&err);
+    }
+    rc = write_text(fd, file, before, &err) < 0 ? plk_cli_fail(&err) : edit(&s, file, before);
+    unlink(file);
+    return rc;
+}
+
+static const PlkOption options[] = {PLK_THE_POOL, {0}};
+
+static const char *const notes[] = {"VISUAL, else EDITOR, else vi. A running pool takes it at its next start.", NULL};
+
+const PlkVerb plk_pool_edit = {
+    .name = "edit",
+    .options = options,
+    .run = run,
+    .help = "change a pool's definition in an editor",
+    .notes = notes,
+};
