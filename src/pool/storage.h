@@ -109,6 +109,12 @@ typedef struct PlkPoolInfo {
 } PlkPoolInfo;
 int plk_pool_info(PlkPool *pool, PlkPoolInfo *ret, PlkError *err);
 const char *plk_pool_name(const PlkPool *pool); /* never changes */
+const unsigned char *plk_pool_uuid(const PlkPool *pool); /* 16 bytes; never changes */
+/* From memory, at once. */
+typedef struct PlkPoolState {
+    bool active, persistent, autostart;
+} PlkPoolState;
+PlkPoolState plk_pool_state(PlkPool *pool);
 /* A copy of the definition: what runs, or (inactive) what the next start takes. */
 PlkPoolDef *plk_pool_definition(PlkPool *pool, bool inactive);
 

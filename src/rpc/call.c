@@ -3,7 +3,8 @@
  * Calls: found in the tables, checked, decoded, carried out, answered.
  *
  * Of one peer CALLS_RUNNING calls run at a time, the others wait in order; until it has opened its connection
- * they run one after the other, since what comes then decides what the next may do.
+ * they run one after the other, since what comes then decides what the next may do. Until it has shown who it is,
+ * not even the next frame is read: a SASL layer may begin behind the reply.
  */
 #include "rpc/call.h"
 
@@ -168,6 +169,11 @@ bool plk_call_take(PlkPeer *peer, PlkMessage *message)
     bool reads_on;
 
     pthread_mutex_lock(&peer->lock);
+    if (!peer->authenticated) {
+        pthread_mutex_unlock(&peer->lock);
+        run(peer, message);
+        return true;
+    }
     if (peer->running >= (peer->opened ? CALLS_RUNNING : 1)) {
         reads_on = wait_in_line(peer, message);
         pthread_mutex_unlock(&peer->lock);
