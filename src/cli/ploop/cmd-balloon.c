@@ -184,7 +184,7 @@ static const PlkVerb status = {
         .max = 1,                                                                                            \
         .operands = "DiskDescriptor.xml",                                                                    \
         .options = option_list,                                                                              \
-        .flags = PLK_VERB_KERNEL,                                                                            \
+        .flags = PLK_VERB_REFUSED,                                                                            \
         .run = run_refused,                                                                                  \
         .help = text,                                                                                        \
     }

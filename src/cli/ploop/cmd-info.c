@@ -9,7 +9,7 @@
 
 #include "base/math.h"
 #include "cli.h"
-#include "json.h"
+#include "cli/common/json.h"
 #include "look.h"
 
 enum { OPT_JSON = PLK_LONG_ONLY };

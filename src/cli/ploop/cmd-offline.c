@@ -63,7 +63,7 @@ static const PlkOption tsnapshot_options[] = {
         .max = -1,                                                                                           \
         .operands = operand_text,                                                                            \
         .options = option_list,                                                                              \
-        .flags = PLK_VERB_KERNEL,                                                                            \
+        .flags = PLK_VERB_REFUSED,                                                                            \
         .run = run,                                                                                          \
         .help = text,                                                                                        \
     }

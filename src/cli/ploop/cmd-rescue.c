@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "cli.h"
-#include "json.h"
+#include "cli/common/json.h"
 #include "look.h"
 
 enum { OPT_APPLY = PLK_LONG_ONLY, OPT_TRY, OPT_KEEP, OPT_DROP, OPT_FSCK, OPT_JSON };

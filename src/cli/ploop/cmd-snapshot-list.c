@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "json.h"
+#include "cli/common/json.h"
 #include "look.h"
 #include "table.h"
 

@@ -121,3 +121,17 @@ int plk_cli_open(const char *path, bool locked, PlkDisk **ret, PlkError *err)
 
     return plk_disk_open(path, &options, ret, err);
 }
+
+bool plk_is_descriptor(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+
+    return dot && strcmp(dot, ".xml") == 0;
+}
+
+int plk_need_descriptor(const char *path)
+{
+    if (plk_is_descriptor(path))
+        return 0;
+    return plk_cli_param("%s: this needs the disk's DiskDescriptor.xml, not an image", path);
+}

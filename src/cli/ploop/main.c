@@ -6,27 +6,10 @@
  */
 #include "cli.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "look.h"
-
-/* A caller may have closed some of 0, 1, 2; an image opened there would receive our messages. */
-static int occupy_standard_streams(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR | O_NOCTTY);
-        if (fd < 0)
-            return -1;
-    } while (fd <= STDERR_FILENO);
-    close(fd);
-    return 0;
-}
 
 /* "-v", "-vv": louder; "-v2", "-v-1": exactly so. */
 static int parse_verbosity(const char *text)
@@ -72,28 +55,15 @@ static int global_options(int argc, char **argv, int *at)
     return -1;
 }
 
-static int finish(int rc)
-{
-    bool flushed;
-
-    plk_progress_clear();
-    flushed = fflush(stdout) == 0;
-    if (flushed && !ferror(stdout))
-        return rc;
-    /* What an earlier write failed with is not kept. */
-    plk_complain("standard output: %s", flushed ? "not all of it could be written" : strerror(errno));
-    return rc ? rc : PLK_EXIT_WRITE;
-}
-
 int main(int argc, char **argv)
 {
     int at = 1, rc;
 
-    if (occupy_standard_streams() < 0)
+    if (plk_occupy_standard_streams() < 0)
         return PLK_EXIT_SYS;
     plk_progress_setup();
     rc = global_options(argc, argv, &at);
     if (rc < 0)
         rc = plk_verb_dispatch(plk_verbs, "ploop", argc - at, argv + at);
-    return finish(rc);
+    return plk_finish_output(rc, PLK_EXIT_WRITE);
 }

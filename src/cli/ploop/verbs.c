@@ -36,8 +36,28 @@ const PlkVerb *const plk_verbs[] = {
     NULL,
 };
 
-const PlkVerbAlias plk_verb_aliases[] = {
+static const PlkVerbAlias aliases[] = {
     {"fsck", "check"},
     {"rm", "delete"},
     {NULL, NULL},
+};
+
+static const char *const notes[] = {
+    "-vN sets how much is said (3; -v-1: errors only), each -v adds one.",
+    "--root DIR lets a descriptor name images anywhere beneath DIR.",
+    "--progress-fd FD gets lines of DONE/TOTAL bytes.",
+    "--version prints the version. ploop(8) has the exit codes.",
+    NULL,
+};
+
+const PlkProgram plk_program = {
+    .name = "ploop",
+    .verbs = plk_verbs,
+    .aliases = aliases,
+    .usage = "[-vN] [--root DIR] [--progress-fd FD] ",
+    .notes = notes,
+    .refused = "takes the OpenVZ kernel",
+    .refused_all = "take the OpenVZ kernel",
+    .usage_exit = PLK_EXIT_PARAM,
+    .exit_code = plk_exit_code,
 };
