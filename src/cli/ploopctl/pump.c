@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Moving bytes; see the header. */
+#include "pump.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/math.h"
+#include "cli/common/command.h"
+
+#define PIECE ((size_t)1 << 20)
+
+typedef struct Pump {
+    PlkStream *stream;
+    int fd;
+    const char *name, *what;
+    char *buf;
+    uint64_t done, total;
+    bool holes; /* fd has a place: it can be asked for holes, and skipped in */
+} Pump;
+
+static int begin(PlkStream *stream, int fd, const char *name, const char *what, Pump *ret, PlkError *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return plk_fail_errno(err, PLK_ERROR_STAT, errno, "cannot look at '%s'", name);
+    *ret = (Pump){.stream = stream, .fd = fd, .name = name, .what = what, .holes = S_ISREG(st.st_mode)};
+    ret->buf = plk_malloc(PIECE);
+    return ret->buf ? 0 : plk_fail_nomem(err);
+}
+
+static void end(Pump *p)
+{
+    free(p->buf);
+}
+#define PUMP plk_cleanup(end) Pump
+
+static int progress(Pump *p, uint64_t more, PlkError *err)
+{
+    const PlkProgress *bar = plk_cli_progress();
+
+    p->done += more;
+    if (bar->update(bar->arg, p->what, p->done, PLK_MAX(p->total, p->done)))
+        return plk_fail(err, PLK_ERROR_CANCELLED, "%s of '%s': cancelled", p->what, p->name);
+    return 0;
+}
+
+/* ---- in ---- */
+
+/* As read(), but a signal that asks to stop ends it. */
+static ssize_t read_some(const Pump *p, size_t len)
+{
+    struct pollfd wait = {.fd = p->fd, .events = POLLIN};
+
+    while (!p->holes && poll(&wait, 1, -1) < 0)
+        if (errno != EINTR || plk_cancelled())
+            return errno == EINTR ? -ECANCELED : -errno;
+    for (;;) {
+        ssize_t n = read(p->fd, p->buf, len);
+
+        if (n >= 0 || errno != EINTR)
+            return n < 0 ? -errno : n;
+        if (plk_cancelled())
+            return -ECANCELED;
+    }
+}
+
+/* Bytes of hole at the present place, which is moved behind it. */
+static uint64_t skip_hole(const Pump *p, uint64_t left)
+{
+    off_t at = lseek(p->fd, 0, SEEK_CUR), size, data;
+    uint64_t hole;
+
+    if (at < 0)
+        return 0;
+    size = lseek(p->fd, 0, SEEK_END);
+    data = lseek(p->fd, at, SEEK_DATA);
+    if (data < 0)
+        data = errno == ENXIO ? PLK_MAX(size, at) : at;
+    hole = PLK_MIN((uint64_t)(data - at), left);
+    (void)lseek(p->fd, at + (off_t)hole, SEEK_SET);
+    return hole;
+}
+
+static int feed(Pump *p, ssize_t n, PlkError *err)
+{
+    int rc;
+
+    if (n < 0)
+        return plk_fail_io(err, PLK_ERROR_READ, (int)n, "cannot read '%s'", p->name);
+    rc = plk_stream_write(p->stream, p->buf, (size_t)n);
+    if (rc < 0)
+        return plk_fail_io(err, PLK_ERROR_WRITE, rc, "the volume takes no more of '%s' at %llu", p->name,
+                           (unsigned long long)p->stream->position);
+    return progress(p, (uint64_t)n, err);
+}
+
+static int feed_hole(Pump *p, uint64_t len, PlkError *err)
+{
+    int rc = plk_stream_hole(p->stream, len);
+
+    if (rc < 0)
+        return plk_fail_io(err, PLK_ERROR_WRITE, rc, "the volume takes no more of '%s' at %llu", p->name,
+                           (unsigned long long)p->stream->position);
+    return progress(p, len, err);
+}
+
+/* What a regular file holds from here on. */
+static uint64_t expected(const Pump *p, uint64_t length)
+{
+    off_t at = p->holes ? lseek(p->fd, 0, SEEK_CUR) : -1;
+    struct stat st;
+
+    if (at < 0 || fstat(p->fd, &st) < 0 || st.st_size < at)
+        return 0;
+    return PLK_MIN((uint64_t)(st.st_size - at), length);
+}
+
+int plk_pump_in(int fd, const char *name, PlkStream *to, uint64_t length, bool sparse, PlkError *err)
+{
+    PUMP p = {0};
+    ssize_t n;
+
+    if (begin(to, fd, name, "upload", &p, err) < 0)
+        return -1;
+    p.total = expected(&p, length);
+    while (length) {
+        uint64_t hole = sparse && p.holes ? skip_hole(&p, length) : 0;
+
+        if (hole && feed_hole(&p, hole, err) < 0)
+            return -1;
+        length -= hole;
+        if (!length)
+            break;
+        n = read_some(&p, (size_t)PLK_MIN(length, (uint64_t)PIECE));
+        if (n == 0)
+            break;
+        if (feed(&p, n, err) < 0)
+            return -1;
+        length -= (uint64_t)n;
+    }
+    return 0;
+}
+
+/* ---- out ---- */
+
+static int write_all(const Pump *p, const char *buf, size_t len, PlkError *err)
+{
+    while (len) {
+        ssize_t n = write(p->fd, buf, len);
+
+        if (n < 0 && errno == EINTR && !plk_cancelled())
+            continue;
+        if (n < 0)
+            return plk_fail_io(err, PLK_ERROR_WRITE, errno == EINTR ? -ECANCELED : -errno, "cannot write '%s'", p->name);
+        buf += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_zeros(Pump *p, uint64_t len, PlkError *err)
+{
+    memset(p->buf, 0, PIECE);
+    while (len) {
+        size_t n = (size_t)PLK_MIN(len, (uint64_t)PIECE);
+
+        if (write_all(p, p->buf, n, err) < 0 || progress(p, n, err) < 0)
+            return -1;
+        len -= n;
+    }
+    return 0;
+}
+
+static int leave_hole(Pump *p, uint64_t len, PlkError *err)
+{
+    if (lseek(p->fd, (off_t)len, SEEK_CUR) < 0)
+        return plk_fail_errno(err, PLK_ERROR_WRITE, errno, "cannot write '%s'", p->name);
+    return progress(p, len, err);
+}
+
+static int take_hole(Pump *p, uint64_t len, bool sparse, PlkError *err)
+{
+    int rc = plk_stream_skip(p->stream, len);
+
+    if (rc < 0)
+        return plk_fail_io(err, PLK_ERROR_READ, rc, "cannot read the volume on");
+    return sparse && p->holes ? leave_hole(p, len, err) : write_zeros(p, len, err);
+}
+
+static int take_data(Pump *p, uint64_t len, PlkError *err)
+{
+    while (len) {
+        ssize_t n = plk_stream_read(p->stream, p->buf, (size_t)PLK_MIN(len, (uint64_t)PIECE));
+
+        if (n < 0)
+            return plk_fail_io(err, PLK_ERROR_READ, (int)n, "cannot read the volume on");
+        if (n == 0)
+            return 0;
+        if (write_all(p, p->buf, (size_t)n, err) < 0 || progress(p, (uint64_t)n, err) < 0)
+            return -1;
+        len -= (uint64_t)n;
+    }
+    return 0;
+}
+
+/* A hole at the end has length only when the file is told so. */
+static int set_length(const Pump *p, PlkError *err)
+{
+    off_t at = p->holes ? lseek(p->fd, 0, SEEK_CUR) : -1;
+    struct stat st;
+
+    if (at < 0 || fstat(p->fd, &st) < 0 || st.st_size >= at)
+        return 0;
+    if (ftruncate(p->fd, at) < 0)
+        return plk_fail_errno(err, PLK_ERROR_TRUNCATE, errno, "cannot write '%s'", p->name);
+    return 0;
+}
+
+int plk_pump_out(PlkStream *from, int fd, const char *name, uint64_t total, bool sparse, PlkError *err)
+{
+    PUMP p = {0};
+    uint64_t len;
+    bool data;
+    int rc;
+
+    if (begin(from, fd, name, "download", &p, err) < 0)
+        return -1;
+    p.total = total;
+    for (;;) {
+        rc = plk_stream_next(from, &data, &len);
+        if (rc < 0)
+            return plk_fail_io(err, PLK_ERROR_READ, rc, "cannot read the volume on");
+        if (len == 0)
+            return set_length(&p, err);
+        if ((data ? take_data(&p, len, err) : take_hole(&p, len, sparse, err)) < 0)
+            return -1;
+    }
+}
