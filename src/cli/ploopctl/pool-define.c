@@ -179,11 +179,11 @@ static const PlkOption create_options[] = {THE_FILE, BUILD_OPTIONS, {0}};
 static const PlkOption define_as_options[] = {POOL_OPTIONS, {0}};
 static const PlkOption create_as_options[] = {POOL_OPTIONS, BUILD_OPTIONS, {0}};
 
-const PlkVerb plk_pool_define = {.name = "define", .options = define_options, .run = run_define,
+const PlkVerb plk_verb_pool_define = {.name = "define", .options = define_options, .run = run_define,
                                  .help = "keep a pool's definition, from XML"};
-const PlkVerb plk_pool_define_as = {.name = "define-as", .options = define_as_options, .run = run_define_as,
+const PlkVerb plk_verb_pool_define_as = {.name = "define-as", .options = define_as_options, .run = run_define_as,
                                     .help = "keep a pool's definition, from options"};
-const PlkVerb plk_pool_create = {.name = "create", .options = create_options, .run = run_create,
+const PlkVerb plk_verb_pool_create = {.name = "create", .options = create_options, .run = run_create,
                                  .help = "start a pool that is forgotten when it stops, from XML"};
-const PlkVerb plk_pool_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
+const PlkVerb plk_verb_pool_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
                                     .help = "the same, from options"};

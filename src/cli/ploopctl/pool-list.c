@@ -217,7 +217,7 @@ static const PlkOption options[] = {
 
 static const char *const notes[] = {"'pool-list' shows active pools and virsh's columns, as virsh does.", NULL};
 
-const PlkVerb plk_pool_list_verb = {
+const PlkVerb plk_verb_pool_list = {
     .name = "list",
     .options = options,
     .run = run,

@@ -135,9 +135,9 @@ static const PlkVerb verb_undefine = {.name = "undefine", .options = pool_option
                                       .help = "forget the definition of an inactive pool"};
 
 static const PlkVerb *const verbs[] = {
-    &plk_pool_list_verb, &plk_pool_info_verb, &plk_pool_define_as, &plk_pool_define, &plk_pool_create_as,
-    &plk_pool_create, &verb_build, &verb_start, &verb_autostart, &verb_refresh, &verb_destroy, &verb_delete,
-    &verb_undefine, &plk_pool_edit, &plk_pool_dumpxml, &plk_pool_name_verb, &plk_pool_uuid, &plk_pool_capabilities,
+    &plk_verb_pool_list, &plk_verb_pool_info, &plk_verb_pool_define_as, &plk_verb_pool_define, &plk_verb_pool_create_as,
+    &plk_verb_pool_create, &verb_build, &verb_start, &verb_autostart, &verb_refresh, &verb_destroy, &verb_delete,
+    &verb_undefine, &plk_verb_pool_edit, &plk_verb_pool_dumpxml, &plk_verb_pool_name, &plk_verb_pool_uuid, &plk_verb_pool_capabilities,
     NULL,
 };
 

@@ -4,8 +4,12 @@
 
 #include "ctl.h"
 
-extern const PlkVerb plk_pool_define, plk_pool_define_as, plk_pool_create, plk_pool_create_as;    /* pool-define.c */
-extern const PlkVerb plk_pool_list_verb;                                                          /* pool-list.c */
-extern const PlkVerb plk_pool_info_verb, plk_pool_dumpxml, plk_pool_name_verb, plk_pool_uuid,
-    plk_pool_capabilities;                                                                        /* pool-info.c */
-extern const PlkVerb plk_pool_edit;                                                               /* pool-edit.c */
+/* pool-define.c */
+extern const PlkVerb plk_verb_pool_define, plk_verb_pool_define_as, plk_verb_pool_create, plk_verb_pool_create_as;
+/* pool-list.c */
+extern const PlkVerb plk_verb_pool_list;
+/* pool-info.c */
+extern const PlkVerb plk_verb_pool_info, plk_verb_pool_dumpxml, plk_verb_pool_name, plk_verb_pool_uuid,
+    plk_verb_pool_capabilities;
+/* pool-edit.c */
+extern const PlkVerb plk_verb_pool_edit;

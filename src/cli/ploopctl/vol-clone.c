@@ -140,7 +140,7 @@ static const PlkOption clone_options[] = {
     {0},
 };
 
-const PlkVerb plk_vol_create_from = {.name = "create-from", .options = create_from_options, .run = run_create_from,
+const PlkVerb plk_verb_vol_create_from = {.name = "create-from", .options = create_from_options, .run = run_create_from,
                                      .help = "make a volume with another one's contents, from XML"};
-const PlkVerb plk_vol_clone = {.name = "clone", .options = clone_options, .run = run_clone,
+const PlkVerb plk_verb_vol_clone = {.name = "clone", .options = clone_options, .run = run_clone,
                                .help = "copy a volume"};

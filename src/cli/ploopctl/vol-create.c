@@ -142,7 +142,7 @@ static const PlkOption create_as_options[] = {
     {0},
 };
 
-const PlkVerb plk_vol_create = {.name = "create", .options = create_options, .run = run_create,
+const PlkVerb plk_verb_vol_create = {.name = "create", .options = create_options, .run = run_create,
                                 .help = "make a volume, from XML"};
-const PlkVerb plk_vol_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
+const PlkVerb plk_verb_vol_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
                                    .help = "make a volume, from options"};

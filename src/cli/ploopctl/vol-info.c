@@ -194,14 +194,14 @@ static const PlkOption pool_options[] = {
     {0},
 };
 
-const PlkVerb plk_vol_info = {.name = "info", .options = info_options, .run = run_info, .help = "show one volume"};
-const PlkVerb plk_vol_dumpxml = {.name = "dumpxml", .options = dumpxml_options, .run = run_dumpxml,
+const PlkVerb plk_verb_vol_info = {.name = "info", .options = info_options, .run = run_info, .help = "show one volume"};
+const PlkVerb plk_verb_vol_dumpxml = {.name = "dumpxml", .options = dumpxml_options, .run = run_dumpxml,
                                  .help = "print its XML"};
-const PlkVerb plk_vol_path = {.name = "path", .options = volume_options, .run = run_path, .help = "print its path"};
-const PlkVerb plk_vol_key = {.name = "key", .options = volume_options, .run = run_path, .help = "print its key"};
-const PlkVerb plk_vol_name = {.name = "name", .options = volume_options, .run = run_name,
+const PlkVerb plk_verb_vol_path = {.name = "path", .options = volume_options, .run = run_path, .help = "print its path"};
+const PlkVerb plk_verb_vol_key = {.name = "key", .options = volume_options, .run = run_path, .help = "print its key"};
+const PlkVerb plk_verb_vol_name = {.name = "name", .options = volume_options, .run = run_name,
                               .help = "print the name of a volume given by path"};
-const PlkVerb plk_vol_pool = {.name = "pool", .options = pool_options, .run = run_pool,
+const PlkVerb plk_verb_vol_pool = {.name = "pool", .options = pool_options, .run = run_pool,
                               .help = "print the pool of a volume given by path"};
-const PlkVerb plk_vol_map = {.name = "map", .options = volume_options, .run = run_map,
+const PlkVerb plk_verb_vol_map = {.name = "map", .options = volume_options, .run = run_map,
                              .help = "show where its data lies"};

@@ -93,7 +93,7 @@ static const PlkOption options[] = {
 
 static const char *const notes[] = {"'vol-list' shows virsh's columns, as virsh does.", NULL};
 
-const PlkVerb plk_vol_list = {
+const PlkVerb plk_verb_vol_list = {
     .name = "list",
     .options = options,
     .run = run,

@@ -170,7 +170,7 @@ static const PlkOption download_options[] = {
     {0},
 };
 
-const PlkVerb plk_vol_upload = {.name = "upload", .options = upload_options, .run = run_upload,
+const PlkVerb plk_verb_vol_upload = {.name = "upload", .options = upload_options, .run = run_upload,
                                 .help = "write a file into a volume", .notes = upload_notes};
-const PlkVerb plk_vol_download = {.name = "download", .options = download_options, .run = run_download,
+const PlkVerb plk_verb_vol_download = {.name = "download", .options = download_options, .run = run_download,
                                   .help = "write a volume to a file"};

@@ -141,9 +141,9 @@ static const PlkVerb verb_accept = {.name = "accept", .options = accept_options,
                                     .help = "use a volume though an upload into it did not end"};
 
 static const PlkVerb *const verbs[] = {
-    &plk_vol_list, &plk_vol_info, &plk_vol_create_as, &plk_vol_create, &plk_vol_clone, &plk_vol_create_from,
-    &verb_resize, &plk_vol_upload, &plk_vol_download, &verb_wipe, &verb_delete, &verb_accept, &plk_vol_dumpxml,
-    &plk_vol_path, &plk_vol_key, &plk_vol_name, &plk_vol_pool, &plk_vol_map, NULL,
+    &plk_verb_vol_list, &plk_verb_vol_info, &plk_verb_vol_create_as, &plk_verb_vol_create, &plk_verb_vol_clone, &plk_verb_vol_create_from,
+    &verb_resize, &plk_verb_vol_upload, &plk_verb_vol_download, &verb_wipe, &verb_delete, &verb_accept, &plk_verb_vol_dumpxml,
+    &plk_verb_vol_path, &plk_verb_vol_key, &plk_verb_vol_name, &plk_verb_vol_pool, &plk_verb_vol_map, NULL,
 };
 
 const PlkVerb plk_verb_vol = {.name = "vol", .sub = verbs, .help = "create, clone, resize, upload, ... volumes"};

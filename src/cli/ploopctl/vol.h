@@ -4,12 +4,17 @@
 
 #include "ctl.h"
 
-extern const PlkVerb plk_vol_create, plk_vol_create_as;          /* vol-create.c */
-extern const PlkVerb plk_vol_create_from, plk_vol_clone;         /* vol-clone.c */
-extern const PlkVerb plk_vol_list;                               /* vol-list.c */
-extern const PlkVerb plk_vol_upload, plk_vol_download;           /* vol-transfer.c */
-extern const PlkVerb plk_vol_info, plk_vol_dumpxml, plk_vol_path, plk_vol_key, plk_vol_name, plk_vol_pool,
-    plk_vol_map;                                                 /* vol-info.c */
+/* vol-create.c */
+extern const PlkVerb plk_verb_vol_create, plk_verb_vol_create_as;
+/* vol-clone.c */
+extern const PlkVerb plk_verb_vol_create_from, plk_verb_vol_clone;
+/* vol-list.c */
+extern const PlkVerb plk_verb_vol_list;
+/* vol-transfer.c */
+extern const PlkVerb plk_verb_vol_upload, plk_verb_vol_download;
+/* vol-info.c */
+extern const PlkVerb plk_verb_vol_info, plk_verb_vol_dumpxml, plk_verb_vol_path, plk_verb_vol_key,
+    plk_verb_vol_name, plk_verb_vol_pool, plk_verb_vol_map;
 
 /* "Vol NAME created" or its JSON. */
 int plk_say_volume(PlkPool *pool, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
