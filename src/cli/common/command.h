@@ -23,10 +23,11 @@
 
 /* One option. The list ends with an entry whose id is 0. -h and --help are everybody's and not listed. */
 typedef struct PlkOption {
-    int id;               /* its letter, or PLK_LONG_ONLY + n */
-    const char *name;     /* long name without dashes, NULL = none */
-    const char *argument; /* what --help calls its argument, NULL = it takes none; "[=N]" = it can be left out */
-    const char *help;     /* one short line; NULL keeps an old alias out of --help */
+    int id;           /* its letter, or PLK_LONG_ONLY + n */
+    const char *name; /* long name without dashes, NULL = none */
+    const char
+        *argument;    /* what --help calls its argument, NULL = it takes none; "[=N]" = it can be left out */
+    const char *help; /* one short line; NULL keeps an old alias out of --help */
     bool required;
     bool operand; /* its name may be left out: what stands alone fills such options in the table's order */
 } PlkOption;
@@ -58,7 +59,8 @@ typedef struct PlkVerb {
     int (*run)(const PlkArgs *args); /* returns the exit code */
     const char *help;                /* one line, small first letter, no full stop */
     const char *const *notes;        /* more lines for --help, NULL-terminated; may be NULL */
-    const struct PlkVerb *const *sub; /* sub verbs instead of run, NULL-terminated (`ploop balloon discard`) */
+    const struct PlkVerb *const
+        *sub; /* sub verbs instead of run, NULL-terminated (`ploop balloon discard`) */
 } PlkVerb;
 
 /* Names of old releases, ending with {NULL, NULL}. */
@@ -73,9 +75,9 @@ typedef struct PlkProgram {
     bool joined;                 /* "pool-list" is "pool list" */
     const char *usage;           /* what stands between the name and COMMAND in the usage line */
     const char *const *notes;    /* last lines of --help, NULL-terminated */
-    const char *refused;         /* why PLK_VERB_REFUSED verbs are: "takes the OpenVZ kernel"; NULL = has none */
-    const char *refused_all;     /* the same of several: "take the OpenVZ kernel" */
-    const PlkOption *options;    /* those that may stand anywhere; may be NULL */
+    const char *refused;      /* why PLK_VERB_REFUSED verbs are: "takes the OpenVZ kernel"; NULL = has none */
+    const char *refused_all;  /* the same of several: "take the OpenVZ kernel" */
+    const PlkOption *options; /* those that may stand anywhere; may be NULL */
     int (*option)(int id, const char *value); /* -1 to go on, else the exit code */
     int usage_exit;                           /* the exit code of a wrong command line */
     int (*exit_code)(PlkErrorCode code);
@@ -85,7 +87,8 @@ extern const PlkProgram plk_program;
 
 /* Find the verb in argv[0], parse the rest, run. prefix: "ploop", later "ploop balloon". */
 int plk_verb_dispatch(const PlkVerb *const *verbs, const char *prefix, int argc, char **argv);
-/* The program's own options in front of the verb, from argv[1] on. -1 to go on, with *ret_at at the verb; else the exit code. */
+/* The program's own options in front of the verb, from argv[1] on. -1 to go on, with *ret_at at the verb;
+ * else the exit code. */
 int plk_program_options(int argc, char **argv, int *ret_at);
 /* "ploop init -s SIZE [-f FORMAT] ..." and the options, at most 80 columns. out NULL: the usage alone, on
  * stderr. */
@@ -118,7 +121,8 @@ void plk_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void plk_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, returning the exit code: for `return plk_cli_fail(&err)`. */
 int plk_cli_fail(const PlkError *err);
-int plk_cli_param(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* the exit code of bad usage */
+int plk_cli_param(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2))); /* the exit code of bad usage */
 /* A name somebody else chose, on stdout and escaped as in the lines above, between two texts of ours. */
 void plk_put_name(const char *before, const char *name, const char *after);
 #define PLK_NAME_ROOM (4 * PATH_MAX) /* for an escaped path */

@@ -30,8 +30,8 @@ static void usage_word(const PlkOption *o, char *word, size_t size)
     if (o->operand && o->required)
         snprintf(word, size, "%s", argument);
     else
-        snprintf(word, size, "%s%s%s%s%s", o->required ? "" : "[", flag, *argument && *argument != '[' ? " " : "",
-                 argument, o->required ? "" : "]");
+        snprintf(word, size, "%s%s%s%s%s", o->required ? "" : "[", flag,
+                 *argument && *argument != '[' ? " " : "", argument, o->required ? "" : "]");
 }
 
 static void print_usage(const PlkVerb *verb, const char *prefix, FILE *out)

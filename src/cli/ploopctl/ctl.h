@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the verbs of `ploopctl` share. The storage driver is embedded: a command opens the state directory, does
- * one thing and closes it; what two commands do at the same time is the driver's business (pool/storage.h).
+ * What the verbs of `ploopctl` share. The storage driver is embedded: a command opens the state directory,
+ * does one thing and closes it; what two commands do at the same time is the driver's business
+ * (pool/storage.h).
  *
- * One file a noun or a part of one; a verb is a `const PlkVerb` whose option names are virsh's wherever virsh has
- * the same verb. Called in virsh's own words ("pool-list") it also prints virsh's own columns.
+ * One file a noun or a part of one; a verb is a `const PlkVerb` whose option names are virsh's wherever virsh
+ * has the same verb. Called in virsh's own words ("pool-list") it also prints virsh's own columns.
  */
 #pragma once
 
@@ -31,15 +32,45 @@ int plk_ctl_exit_code(PlkErrorCode code);
 
 /* Ids of options that several verbs have; a verb's own begin at OPT_OWN. */
 enum {
-    OPT_POOL = PLK_LONG_ONLY, OPT_VOL, OPT_NAME, OPT_FILE, OPT_BYTES, OPT_VALIDATE, OPT_PRINT_XML, OPT_BUILD,
-    OPT_OVERWRITE, OPT_NO_OVERWRITE, OPT_PREALLOC, OPT_REFLINK, OPT_FORMAT, OPT_CAPACITY, OPT_ALLOCATION,
-    OPT_OFFSET, OPT_LENGTH, OPT_SPARSE, OPT_DISK, OPT_SNAPSHOT, OPT_XPATH, OPT_WRAP, OPT_FORCE, OPT_OWN
+    OPT_POOL = PLK_LONG_ONLY,
+    OPT_VOL,
+    OPT_NAME,
+    OPT_FILE,
+    OPT_BYTES,
+    OPT_VALIDATE,
+    OPT_PRINT_XML,
+    OPT_BUILD,
+    OPT_OVERWRITE,
+    OPT_NO_OVERWRITE,
+    OPT_PREALLOC,
+    OPT_REFLINK,
+    OPT_FORMAT,
+    OPT_CAPACITY,
+    OPT_ALLOCATION,
+    OPT_OFFSET,
+    OPT_LENGTH,
+    OPT_SPARSE,
+    OPT_DISK,
+    OPT_SNAPSHOT,
+    OPT_XPATH,
+    OPT_WRAP,
+    OPT_FORCE,
+    OPT_OWN
 };
 
 /* Rows of option tables. The last two columns: must be given; may be given without its name. */
-#define PLK_THE_POOL {OPT_POOL, "pool", "POOL", "its name or UUID", true, true}
-#define PLK_THE_VOLUME {OPT_VOL, "vol", "VOLUME", "its name, POOL/NAME or path", true, true}
-#define PLK_ITS_POOL {OPT_POOL, "pool", "POOL", "the pool the volume is in", false, true}
+#define PLK_THE_POOL                                                                                         \
+    {                                                                                                        \
+        OPT_POOL, "pool", "POOL", "its name or UUID", true, true                                             \
+    }
+#define PLK_THE_VOLUME                                                                                       \
+    {                                                                                                        \
+        OPT_VOL, "vol", "VOLUME", "its name, POOL/NAME or path", true, true                                  \
+    }
+#define PLK_ITS_POOL                                                                                         \
+    {                                                                                                        \
+        OPT_POOL, "pool", "POOL", "the pool the volume is in", false, true                                   \
+    }
 
 typedef struct PlkSettings {
     const char *config_dir, *runtime_dir; /* NULL = libvirt's own */
@@ -62,13 +93,14 @@ void plk_session_end(PlkSession *session);
 
 /* 0, or the exit code after an error on stderr. Each does what the one before it does, and more. */
 int plk_need_storage(PlkStorageRole role, PlkSession *ret);
-int plk_need_pool(const PlkArgs *args, PlkStorageRole role, PlkSession *ret);   /* --pool */
-int plk_need_volume(const PlkArgs *args, PlkStorageRole role, PlkSession *ret); /* --vol, with --pool or not */
+int plk_need_pool(const PlkArgs *args, PlkStorageRole role, PlkSession *ret); /* --pool */
+int plk_need_volume(const PlkArgs *args, PlkStorageRole role,
+                    PlkSession *ret); /* --vol, with --pool or not */
 
 PlkPool *plk_find_pool(PlkStorage *storage, const char *name_or_uuid, PlkError *err); /* a reference */
 /* A volume by name in `pool`, or as POOL/NAME, or by path. *ret_pool is a reference, *ret_name g_free. */
-int plk_find_volume(PlkStorage *storage, const char *pool, const char *volume, PlkPool **ret_pool, char **ret_name,
-                    PlkError *err);
+int plk_find_volume(PlkStorage *storage, const char *pool, const char *volume, PlkPool **ret_pool,
+                    char **ret_name, PlkError *err);
 
 /* ---- values ---- */
 
@@ -80,7 +112,8 @@ const char *plk_pretty_size(uint64_t bytes, char buf[PLK_SIZE_ROOM]);
 const char *plk_show_size(uint64_t bytes, bool exact, char buf[PLK_SIZE_ROOM]); /* exact: "4096 bytes" */
 /* The whole of a file ("-" = standard input), at most 1 MiB. g_free */
 int plk_read_text(const char *file, char **ret, PlkError *err);
-/* START_* flags from --build, --overwrite and --no-overwrite, and CREATE_* ones from --prealloc-metadata etc. */
+/* START_* flags from --build, --overwrite and --no-overwrite, and CREATE_* ones from --prealloc-metadata etc.
+ */
 unsigned plk_start_flags(const PlkArgs *args);
 unsigned plk_create_flags(const PlkArgs *args);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploopctl doctor: what is wrong in a pool, and the command that mends it. Only looks, unless --sweep is given.
- * Exit code 7 when something wants mending; leftovers alone do no harm.
+ * ploopctl doctor: what is wrong in a pool, and the command that mends it. Only looks, unless --sweep is
+ * given. Exit code 7 when something wants mending; leftovers alone do no harm.
  */
 #include <glib.h>
 
@@ -98,7 +98,8 @@ static int run(const PlkArgs *args)
     if (plk_settings.json)
         plk_json_close(&v.j, ']');
     else if (rc == 0 && !v.bad)
-        plk_say(1, "Nothing wants mending%s", v.harmless ? "; 'ploopctl doctor --sweep' removes leftovers" : "");
+        plk_say(1, "Nothing wants mending%s",
+                v.harmless ? "; 'ploopctl doctor --sweep' removes leftovers" : "");
     return rc ? rc : v.bad ? PLK_EXIT_DAMAGED : PLK_EXIT_OK;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploopctl export: a volume's contents as a file in another format, or the files inside a ploop volume as a tar
- * archive. The volume is held against changes from beginning to end; what is at FILE stays until the result is
- * whole and on stable storage.
+ * ploopctl export: a volume's contents as a file in another format, or the files inside a ploop volume as a
+ * tar archive. The volume is held against changes from beginning to end; what is at FILE stays until the
+ * result is whole and on stable storage.
  */
 #include <glib.h>
 #include <ploopkit/filesystem.h>
@@ -41,12 +41,14 @@ static bool is_ploop(const ExportJob *job)
 /* The stream's bytes are the disk's. */
 static bool is_plain(const ExportJob *job)
 {
-    return job->volume->facts.format == PLK_FILE_RAW || job->volume->facts.format == PLK_FILE_ISO || is_ploop(job);
+    return job->volume->facts.format == PLK_FILE_RAW || job->volume->facts.format == PLK_FILE_ISO ||
+           is_ploop(job);
 }
 
 static int open_disk(const ExportJob *job, PlkDisk **ret, PlkError *err)
 {
-    PlkDiskOptions options = {.struct_size = sizeof(options), .refuse_dirty = true,
+    PlkDiskOptions options = {.struct_size = sizeof(options),
+                              .refuse_dirty = true,
                               .snapshot = *job->snapshot ? job->snapshot : NULL};
 
     return plk_disk_open(job->path, &options, ret, err);
@@ -71,7 +73,8 @@ static int raw_to_file(const ExportJob *job, int fd, PlkError *err)
     return plk_pump_out(job->stream, fd, job->file, job->stream->size, true, err);
 }
 
-static int convert(const char *from_format, const char *from, const ExportJob *job, const PlkPublish *to, PlkError *err)
+static int convert(const char *from_format, const char *from, const ExportJob *job, const PlkPublish *to,
+                   PlkError *err)
 {
     return plk_qemu_img_convert(from_format, from, job->format, to->temp, plk_cli_progress(), err);
 }
@@ -116,8 +119,8 @@ static int export_tar(const ExportJob *job, PlkError *err)
     int rc;
 
     if (!is_ploop(job))
-        return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT, "'%s': only the files inside a ploop volume can be packed",
-                        job->path);
+        return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT,
+                        "'%s': only the files inside a ploop volume can be packed", job->path);
     if (!out && plk_publish_begin(job->file, job->force, &file, err) < 0)
         return -1;
     if (open_disk(job, &disk, err) < 0)
@@ -131,7 +134,8 @@ static int export_stdout(const ExportJob *job, PlkError *err)
 {
     if (strcmp(job->format, "raw") != 0 || !is_plain(job) || *job->snapshot)
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "only a tar archive, or the active state of a ploop or raw volume as raw, goes to standard output");
+                        "only a tar archive, or the active state of a ploop or raw volume as raw, goes to "
+                        "standard output");
     return plk_pump_out(job->stream, STDOUT_FILENO, "standard output", job->stream->size, false, err);
 }
 
@@ -141,12 +145,13 @@ static int hold(const PlkSession *s, ExportJob *job, PlkError *err)
         return -1;
     job->path = plk_pool_volume_path(s->pool, s->volume);
     if (*job->snapshot && !is_ploop(job))
-        return plk_fail(err, PLK_ERROR_NO_SNAPSHOT, "'%s' is no ploop volume and has no snapshots", job->path);
+        return plk_fail(err, PLK_ERROR_NO_SNAPSHOT, "'%s' is no ploop volume and has no snapshots",
+                        job->path);
     return plk_pool_download(s->pool, s->volume, is_ploop(job) ? PLK_STREAM_DISK : PLK_STREAM_CONTAINER, 0, 0,
                              &job->stream, err);
 }
 
-static int export(const ExportJob *job, PlkError *err)
+static int export_volume(const ExportJob *job, PlkError *err)
 {
     if (strcmp(job->format, "tar") == 0)
         return export_tar(job, err);
@@ -155,7 +160,8 @@ static int export(const ExportJob *job, PlkError *err)
 
 static int run(const PlkArgs *args)
 {
-    plk_cleanup(job_clear) ExportJob job = {.file = plk_arg(args, OPT_FILE), .force = plk_arg_given(args, OPT_FORCE)};
+    plk_cleanup(job_clear)
+        ExportJob job = {.file = plk_arg(args, OPT_FILE), .force = plk_arg_given(args, OPT_FORCE)};
     PLK_SESSION s = {0};
     PlkError err;
     int rc = plk_arg_guid(args, OPT_SNAPSHOT, job.snapshot);
@@ -170,7 +176,7 @@ static int run(const PlkArgs *args)
     rc = plk_need_volume(args, PLK_STORAGE_COMMAND, &s);
     if (rc)
         return rc;
-    if (hold(&s, &job, &err) < 0 || export(&job, &err) < 0)
+    if (hold(&s, &job, &err) < 0 || export_volume(&job, &err) < 0)
         return plk_cli_fail(&err);
     return PLK_EXIT_OK;
 }

@@ -69,7 +69,7 @@ static const char *colour_of(const char *text)
     static const struct {
         const char *word, *colour;
     } colours[] = {
-        {"good", "\033[32m"},       {"running", "\033[32m"}, {"broken", "\033[31m"},
+        {"good", "\033[32m"},       {"running", "\033[32m"},  {"broken", "\033[31m"},
         {"incomplete", "\033[31m"}, {"building", "\033[33m"}, {"busy", "\033[33m"},
     };
 
@@ -85,7 +85,8 @@ static void put_cell(const PlkGrid *grid, size_t column, const char *text, bool 
     int pad = (int)(grid->widths[column] - width_of(text));
     bool last = column + 1 == grid->n_columns;
 
-    printf(" %*s%s%s%s", grid->columns[column].kind == PLK_RIGHT ? pad : 0, "", colour, text, *colour ? "\033[0m" : "");
+    printf(" %*s%s%s%s", grid->columns[column].kind == PLK_RIGHT ? pad : 0, "", colour, text,
+           *colour ? "\033[0m" : "");
     if (last)
         putchar('\n');
     else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploopctl import: a new volume with the contents of a file. The file's format is what --from or its name says,
- * never what its bytes look like: those may be a guest's. What fails leaves no volume.
+ * ploopctl import: a new volume with the contents of a file. The file's format is what --from or its name
+ * says, never what its bytes look like: those may be a guest's. What fails leaves no volume.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +37,8 @@ static const char *format_by_name(const char *file)
 {
     static const struct {
         const char *suffix, *format;
-    } suffixes[] = {{".qcow2", "qcow2"}, {".vmdk", "vmdk"}, {".vdi", "vdi"}, {".vhd", "vpc"}, {".qed", "qed"}};
+    } suffixes[] = {
+        {".qcow2", "qcow2"}, {".vmdk", "vmdk"}, {".vdi", "vdi"}, {".vhd", "vpc"}, {".qed", "qed"}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++)
         if (g_str_has_suffix(file, suffixes[i].suffix))
@@ -58,11 +59,13 @@ static int convert(ImportJob *job, PlkError *err)
     uint64_t size;
 
     if (strcmp(job->file, "-") == 0)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "only a raw disk for a raw or ploop volume comes from standard input");
+        return plk_fail(err, PLK_ERROR_ARGUMENT,
+                        "only a raw disk for a raw or ploop volume comes from standard input");
     if (strcmp(job->from, "qcow2") == 0 && plk_qcow2_check(job->fd, job->file, &size, err) < 0)
         return -1;
     if (plk_publish_begin_named(name, true, &job->converted, err) < 0 ||
-        plk_qemu_img_convert(job->from, job->file, upload_format(job), job->converted.temp, plk_cli_progress(), err) < 0)
+        plk_qemu_img_convert(job->from, job->file, upload_format(job), job->converted.temp,
+                             plk_cli_progress(), err) < 0)
         return -1;
     close(job->fd);
     job->fd = job->converted.fd;
@@ -112,15 +115,15 @@ static int upload(const PlkSession *s, const char *name, const ImportJob *job, P
     return rc;
 }
 
-static int import(const PlkSession *s, const char *name, const ImportJob *job, PlkError *err)
+static int import_volume(const PlkSession *s, const char *name, const ImportJob *job, PlkError *err)
 {
     PlkFileFormat format = (PlkFileFormat)plk_name_index(plk_file_format_names, job->to);
     plk_cleanup(plk_volume_def_freep) PlkVolumeDef *def = plk_volume_def_new(name, format, job->capacity);
 
     def->has_allocation = true; /* none is reserved: the bytes that come take their room */
     def->allocation = 0;
-    if (plk_pool_create_volume(s->pool, def, format == PLK_FILE_PLOOP ? PLK_CREATE_EMPTY : 0, plk_cli_progress(), NULL,
-                               err) < 0)
+    if (plk_pool_create_volume(s->pool, def, format == PLK_FILE_PLOOP ? PLK_CREATE_EMPTY : 0,
+                               plk_cli_progress(), NULL, err) < 0)
         return -1;
     if (upload(s, name, job, err) == 0)
         return 0;
@@ -142,7 +145,8 @@ static int formats_of(const PlkArgs *args, ImportJob *job)
 
 static int run(const PlkArgs *args)
 {
-    plk_cleanup(job_clear) ImportJob job = {.file = plk_arg(args, OPT_FILE), .fd = -1, .converted = PLK_PUBLISH_INIT};
+    plk_cleanup(job_clear)
+        ImportJob job = {.file = plk_arg(args, OPT_FILE), .fd = -1, .converted = PLK_PUBLISH_INIT};
     const char *name = plk_arg(args, OPT_NAME);
     PLK_SESSION s = {0};
     PlkError err;
@@ -154,7 +158,7 @@ static int run(const PlkArgs *args)
         rc = plk_need_pool(args, PLK_STORAGE_COMMAND, &s);
     if (rc)
         return rc;
-    if (open_file(&job, &err) < 0 || import(&s, name, &job, &err) < 0)
+    if (open_file(&job, &err) < 0 || import_volume(&s, name, &job, &err) < 0)
         return plk_cli_fail(&err);
     if (plk_settings.json)
         return plk_print_volume_json(s.pool, name);

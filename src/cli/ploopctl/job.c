@@ -48,8 +48,8 @@ static char *progress_of(const PlkJobInfo *job)
 
 static void print_table(const PlkJobInfo *jobs, size_t n)
 {
-    static const PlkGridColumn columns[] = {{"Id"}, {"Kind"}, {"Volume"}, {"Program"}, {"Seconds", PLK_RIGHT},
-                                            {"Progress"}};
+    static const PlkGridColumn columns[] = {
+        {"Id"}, {"Kind"}, {"Volume"}, {"Program"}, {"Seconds", PLK_RIGHT}, {"Progress"}};
     PlkGrid *grid = plk_grid_new(columns, G_N_ELEMENTS(columns));
 
     for (size_t i = 0; i < n; i++) {
@@ -96,8 +96,9 @@ static int run_wait(const PlkArgs *args)
         rc = plk_need_storage(PLK_STORAGE_LOOK, &s);
     if (rc)
         return rc;
-    if (plk_job_wait(s.storage, plk_arg(args, OPT_JOB), plk_arg_given(args, OPT_TIMEOUT) ? (int)seconds * 1000 : -1,
-                     plk_cli_progress(), &err) < 0)
+    if (plk_job_wait(s.storage, plk_arg(args, OPT_JOB),
+                     plk_arg_given(args, OPT_TIMEOUT) ? (int)seconds * 1000 : -1, plk_cli_progress(),
+                     &err) < 0)
         return plk_cli_fail(&err);
     return PLK_EXIT_OK;
 }
@@ -117,7 +118,10 @@ static int run_cancel(const PlkArgs *args)
     return PLK_EXIT_OK;
 }
 
-#define THE_JOB {OPT_JOB, "job", "JOB", "its id, as 'job list' shows it", true, true}
+#define THE_JOB                                                                                              \
+    {                                                                                                        \
+        OPT_JOB, "job", "JOB", "its id, as 'job list' shows it", true, true                                  \
+    }
 
 static const PlkOption wait_options[] = {
     THE_JOB,
@@ -126,12 +130,30 @@ static const PlkOption wait_options[] = {
 };
 static const PlkOption cancel_options[] = {THE_JOB, {0}};
 
-static const PlkVerb verb_list = {.name = "list", .run = run_list, .help = "list what runs"};
-static const PlkVerb verb_wait = {.name = "wait", .options = wait_options, .run = run_wait,
-                                  .help = "wait until a job is over"};
-static const PlkVerb verb_cancel = {.name = "cancel", .options = cancel_options, .run = run_cancel,
-                                    .help = "ask a job to stop; what it began is undone"};
+static const PlkVerb verb_list = {
+    .name = "list",
+    .run = run_list,
+    .help = "list what runs",
+};
+
+static const PlkVerb verb_wait = {
+    .name = "wait",
+    .options = wait_options,
+    .run = run_wait,
+    .help = "wait until a job is over",
+};
+
+static const PlkVerb verb_cancel = {
+    .name = "cancel",
+    .options = cancel_options,
+    .run = run_cancel,
+    .help = "ask a job to stop; what it began is undone",
+};
 
 static const PlkVerb *const verbs[] = {&verb_list, &verb_wait, &verb_cancel, NULL};
 
-const PlkVerb plk_verb_job = {.name = "job", .sub = verbs, .help = "list, wait for and cancel running jobs"};
+const PlkVerb plk_verb_job = {
+    .name = "job",
+    .sub = verbs,
+    .help = "list, wait for and cancel running jobs",
+};

@@ -6,8 +6,15 @@
 
 PlkSettings plk_settings;
 
-enum { OPT_STATE_DIR = PLK_GLOBAL, OPT_CONFIG_DIR, OPT_RUNTIME_DIR, OPT_JSON, OPT_NO_PROGRESS, OPT_PROGRESS_FD,
-       OPT_VERSION };
+enum {
+    OPT_STATE_DIR = PLK_GLOBAL,
+    OPT_CONFIG_DIR,
+    OPT_RUNTIME_DIR,
+    OPT_JSON,
+    OPT_NO_PROGRESS,
+    OPT_PROGRESS_FD,
+    OPT_VERSION
+};
 
 /* DIR/config and DIR/run; kept to the end of the process. */
 static void use_state_dir(const char *dir)
@@ -62,8 +69,8 @@ static const PlkOption options[] = {
 };
 
 static const PlkVerb *const verbs[] = {
-    &plk_verb_pool, &plk_verb_vol, &plk_verb_snapshot, &plk_verb_job,
-    &plk_verb_export, &plk_verb_import, &plk_verb_doctor, NULL,
+    &plk_verb_pool,   &plk_verb_vol,    &plk_verb_snapshot, &plk_verb_job,
+    &plk_verb_export, &plk_verb_import, &plk_verb_doctor,   NULL,
 };
 
 static const char *const notes[] = {

@@ -5,8 +5,18 @@
 #include "xml-text.h"
 
 enum {
-    OPT_TYPE = OPT_OWN, OPT_SOURCE_HOST, OPT_SOURCE_PATH, OPT_SOURCE_DEV, OPT_SOURCE_NAME, OPT_TARGET,
-    OPT_SOURCE_FORMAT, OPT_AUTH_TYPE, OPT_AUTH_USERNAME, OPT_SECRET_USAGE, OPT_SECRET_UUID, OPT_PROTOCOL,
+    OPT_TYPE = OPT_OWN,
+    OPT_SOURCE_HOST,
+    OPT_SOURCE_PATH,
+    OPT_SOURCE_DEV,
+    OPT_SOURCE_NAME,
+    OPT_TARGET,
+    OPT_SOURCE_FORMAT,
+    OPT_AUTH_TYPE,
+    OPT_AUTH_USERNAME,
+    OPT_SECRET_USAGE,
+    OPT_SECRET_UUID,
+    OPT_PROTOCOL,
     OPT_INITIATOR
 };
 
@@ -36,8 +46,9 @@ static void put_auth(const PlkArgs *args, GString *xml)
 
 static void put_source(const PlkArgs *args, GString *xml)
 {
-    static const int ids[] = {OPT_SOURCE_HOST, OPT_SOURCE_PATH, OPT_SOURCE_DEV, OPT_SOURCE_NAME, OPT_SOURCE_FORMAT,
-                              OPT_PROTOCOL,    OPT_INITIATOR,   OPT_AUTH_TYPE,  0};
+    static const int ids[] = {OPT_SOURCE_HOST, OPT_SOURCE_PATH,   OPT_SOURCE_DEV,
+                              OPT_SOURCE_NAME, OPT_SOURCE_FORMAT, OPT_PROTOCOL,
+                              OPT_INITIATOR,   OPT_AUTH_TYPE,     0};
 
     if (!any_given(args, ids))
         return;
@@ -100,8 +111,8 @@ static int make_and_say(const PlkArgs *args, const char *xml, bool persistent, c
         return plk_cli_fail(&err);
     if (plk_settings.json)
         return plk_print_pool_json(s.pool);
-    plk_say(1, "Pool %s %s%s%s", plk_pool_name(s.pool), persistent ? "defined" : "created", file ? " from " : "",
-            file ? file : "");
+    plk_say(1, "Pool %s %s%s%s", plk_pool_name(s.pool), persistent ? "defined" : "created",
+            file ? " from " : "", file ? file : "");
     return PLK_EXIT_OK;
 }
 
@@ -148,11 +159,16 @@ static int run_create_as(const PlkArgs *args)
 
 /* ---- the verbs ---- */
 
-#define THE_FILE {OPT_FILE, "file", "FILE", "its XML; - is standard input", true, true}
+#define THE_FILE                                                                                             \
+    {                                                                                                        \
+        OPT_FILE, "file", "FILE", "its XML; - is standard input", true, true                                 \
+    }
 #define BUILD_OPTIONS                                                                                        \
     {OPT_BUILD, "build", NULL, "build it first"},                                                            \
         {OPT_NO_OVERWRITE, "no-overwrite", NULL, "build it, refuse a device that holds something"},          \
-        {OPT_OVERWRITE, "overwrite", NULL, "build it, whatever is there"}
+    {                                                                                                        \
+        OPT_OVERWRITE, "overwrite", NULL, "build it, whatever is there"                                      \
+    }
 #define POOL_OPTIONS                                                                                         \
     {OPT_NAME, "name", "NAME", "name of the new pool", true, true},                                          \
         {OPT_TYPE, "type", "TYPE", "dir, fs, netfs, ...", true, true},                                       \
@@ -168,7 +184,9 @@ static int run_create_as(const PlkArgs *args)
         {OPT_SECRET_USAGE, "secret-usage", "USAGE", "the secret, by usage", false, true},                    \
         {OPT_SECRET_UUID, "secret-uuid", "UUID", "the secret, by UUID", false, true},                        \
         {OPT_PROTOCOL, "source-protocol-ver", "VERSION", "version of NFS", false, true},                     \
-        {OPT_INITIATOR, "source-initiator", "IQN", "iSCSI initiator", false, true}
+    {                                                                                                        \
+        OPT_INITIATOR, "source-initiator", "IQN", "iSCSI initiator", false, true                             \
+    }
 
 static const PlkOption define_options[] = {
     THE_FILE,
@@ -179,11 +197,30 @@ static const PlkOption create_options[] = {THE_FILE, BUILD_OPTIONS, {0}};
 static const PlkOption define_as_options[] = {POOL_OPTIONS, {0}};
 static const PlkOption create_as_options[] = {POOL_OPTIONS, BUILD_OPTIONS, {0}};
 
-const PlkVerb plk_verb_pool_define = {.name = "define", .options = define_options, .run = run_define,
-                                 .help = "keep a pool's definition, from XML"};
-const PlkVerb plk_verb_pool_define_as = {.name = "define-as", .options = define_as_options, .run = run_define_as,
-                                    .help = "keep a pool's definition, from options"};
-const PlkVerb plk_verb_pool_create = {.name = "create", .options = create_options, .run = run_create,
-                                 .help = "start a pool that is forgotten when it stops, from XML"};
-const PlkVerb plk_verb_pool_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
-                                    .help = "the same, from options"};
+const PlkVerb plk_verb_pool_define = {
+    .name = "define",
+    .options = define_options,
+    .run = run_define,
+    .help = "keep a pool's definition, from XML",
+};
+
+const PlkVerb plk_verb_pool_define_as = {
+    .name = "define-as",
+    .options = define_as_options,
+    .run = run_define_as,
+    .help = "keep a pool's definition, from options",
+};
+
+const PlkVerb plk_verb_pool_create = {
+    .name = "create",
+    .options = create_options,
+    .run = run_create,
+    .help = "start a pool that is forgotten when it stops, from XML",
+};
+
+const PlkVerb plk_verb_pool_create_as = {
+    .name = "create-as",
+    .options = create_as_options,
+    .run = run_create_as,
+    .help = "the same, from options",
+};

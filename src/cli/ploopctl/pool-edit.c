@@ -144,7 +144,8 @@ static int run(const PlkArgs *args)
 
 static const PlkOption options[] = {PLK_THE_POOL, {0}};
 
-static const char *const notes[] = {"VISUAL, else EDITOR, else vi. A running pool takes it at its next start.", NULL};
+static const char *const notes[] = {
+    "VISUAL, else EDITOR, else vi. A running pool takes it at its next start.", NULL};
 
 const PlkVerb plk_verb_pool_edit = {
     .name = "edit",

@@ -143,13 +143,36 @@ static const PlkOption dumpxml_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_pool_info = {.name = "info", .options = info_options, .run = run_info,
-                                    .help = "show one pool"};
-const PlkVerb plk_verb_pool_dumpxml = {.name = "dumpxml", .options = dumpxml_options, .run = run_dumpxml,
-                                  .help = "print its XML"};
-const PlkVerb plk_verb_pool_name = {.name = "name", .options = pool_options, .run = run_name,
-                                    .help = "print the name of a pool given by UUID"};
-const PlkVerb plk_verb_pool_uuid = {.name = "uuid", .options = pool_options, .run = run_uuid,
-                               .help = "print the UUID of a pool given by name"};
-const PlkVerb plk_verb_pool_capabilities = {.name = "capabilities", .run = run_capabilities,
-                                       .help = "print which types and formats there are, as XML"};
+const PlkVerb plk_verb_pool_info = {
+    .name = "info",
+    .options = info_options,
+    .run = run_info,
+    .help = "show one pool",
+};
+
+const PlkVerb plk_verb_pool_dumpxml = {
+    .name = "dumpxml",
+    .options = dumpxml_options,
+    .run = run_dumpxml,
+    .help = "print its XML",
+};
+
+const PlkVerb plk_verb_pool_name = {
+    .name = "name",
+    .options = pool_options,
+    .run = run_name,
+    .help = "print the name of a pool given by UUID",
+};
+
+const PlkVerb plk_verb_pool_uuid = {
+    .name = "uuid",
+    .options = pool_options,
+    .run = run_uuid,
+    .help = "print the UUID of a pool given by name",
+};
+
+const PlkVerb plk_verb_pool_capabilities = {
+    .name = "capabilities",
+    .run = run_capabilities,
+    .help = "print which types and formats there are, as XML",
+};

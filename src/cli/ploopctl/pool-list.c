@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ploopctl pool list. A pool that cannot be asked for its sizes is a row with its reason, never the end of the
- * list.
+ * ploopctl pool list. A pool that cannot be asked for its sizes is a row with its reason, never the end of
+ * the list.
  */
 #include <glib.h>
 #include <string.h>
@@ -10,8 +10,18 @@
 #include "grid.h"
 #include "pool.h"
 
-enum { OPT_INACTIVE = OPT_OWN, OPT_ALL, OPT_TRANSIENT, OPT_PERSISTENT, OPT_AUTOSTART, OPT_NO_AUTOSTART, OPT_TYPE,
-       OPT_DETAILS, OPT_UUID, OPT_NAMES };
+enum {
+    OPT_INACTIVE = OPT_OWN,
+    OPT_ALL,
+    OPT_TRANSIENT,
+    OPT_PERSISTENT,
+    OPT_AUTOSTART,
+    OPT_NO_AUTOSTART,
+    OPT_TYPE,
+    OPT_DETAILS,
+    OPT_UUID,
+    OPT_NAMES
+};
 
 typedef struct Listing {
     PlkPool **pools;
@@ -25,7 +35,8 @@ static void listing_clear(Listing *l)
     g_free(l->infos);
 }
 
-/* virsh lists active pools unless told otherwise; so does the joined word. `pool list` shows what there is. */
+/* virsh lists active pools unless told otherwise; so does the joined word. `pool list` shows what there is.
+ */
 static unsigned list_flags(const PlkArgs *args)
 {
     static const struct {
@@ -55,7 +66,8 @@ static int wanted_types(const char *text, unsigned *ret)
         int type = plk_name_index(plk_pool_type_names, *name);
 
         if (type < 0)
-            return plk_cli_param("--type %s: not a type of pools; 'ploopctl pool capabilities' lists them", *name);
+            return plk_cli_param("--type %s: not a type of pools; 'ploopctl pool capabilities' lists them",
+                                 *name);
         *ret |= 1u << type;
     }
     return 0;
@@ -104,7 +116,8 @@ static char *status_of(const PlkPoolInfo *info)
     if (*info->reason)
         return g_strdup(info->reason);
     if (info->broken)
-        return g_strdup_printf("broken: %zu of %zu volumes; see 'ploopctl doctor'", info->broken, info->volumes);
+        return g_strdup_printf("broken: %zu of %zu volumes; see 'ploopctl doctor'", info->broken,
+                               info->volumes);
     return g_strdup(info->active ? "good" : "-");
 }
 
@@ -124,16 +137,21 @@ static void print_virsh(const Listing *l, bool details)
             plk_pretty_size(info->available, available);
         }
         plk_grid_row(grid, (const char *[]){plk_pool_name(l->pools[i]), state_of(info, details),
-                                            plk_yes_no(info->autostart), plk_yes_no(info->persistent), capacity,
-                                            allocation, available});
+                                            plk_yes_no(info->autostart), plk_yes_no(info->persistent),
+                                            capacity, allocation, available});
     }
     plk_grid_print(grid);
 }
 
 static void print_table(const Listing *l)
 {
-    static const PlkGridColumn columns[] = {{"Name"}, {"Type"}, {"State", PLK_STATUS}, {"Autostart"},
-                                            {"Capacity", PLK_RIGHT}, {"Available", PLK_RIGHT}, {"Volumes", PLK_RIGHT},
+    static const PlkGridColumn columns[] = {{"Name"},
+                                            {"Type"},
+                                            {"State", PLK_STATUS},
+                                            {"Autostart"},
+                                            {"Capacity", PLK_RIGHT},
+                                            {"Available", PLK_RIGHT},
+                                            {"Volumes", PLK_RIGHT},
                                             {"Status", PLK_STATUS}};
     PlkGrid *grid = plk_grid_new(columns, G_N_ELEMENTS(columns));
 
@@ -148,8 +166,8 @@ static void print_table(const Listing *l)
             snprintf(volumes, sizeof(volumes), "%zu", info->volumes);
         }
         plk_grid_row(grid, (const char *[]){plk_pool_name(l->pools[i]), plk_pool_type_names[info->type],
-                                            state_of(info, true), plk_yes_no(info->autostart), capacity, available,
-                                            volumes, status});
+                                            state_of(info, true), plk_yes_no(info->autostart), capacity,
+                                            available, volumes, status});
     }
     plk_grid_print(grid);
 }
@@ -215,7 +233,8 @@ static const PlkOption options[] = {
     {0},
 };
 
-static const char *const notes[] = {"'pool-list' shows active pools and virsh's columns, as virsh does.", NULL};
+static const char *const notes[] = {"'pool-list' shows active pools and virsh's columns, as virsh does.",
+                                    NULL};
 
 const PlkVerb plk_verb_pool_list = {
     .name = "list",

@@ -31,7 +31,8 @@ static int build(PlkPool *pool, const PlkArgs *args, PlkError *err)
 
 static int start(PlkPool *pool, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_start(pool, plk_start_flags(args) | (plk_arg_given(args, OPT_FORCE) ? PLK_START_TAKE_OVER : 0), err);
+    return plk_pool_start(
+        pool, plk_start_flags(args) | (plk_arg_given(args, OPT_FORCE) ? PLK_START_TAKE_OVER : 0), err);
 }
 
 static int destroy(PlkPool *pool, const PlkArgs *args, PlkError *err)
@@ -39,7 +40,7 @@ static int destroy(PlkPool *pool, const PlkArgs *args, PlkError *err)
     return plk_pool_destroy(pool, err);
 }
 
-static int delete(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int delete_pool(PlkPool *pool, const PlkArgs *args, PlkError *err)
 {
     return plk_pool_delete(pool, 0, err);
 }
@@ -76,7 +77,7 @@ static int run_destroy(const PlkArgs *args)
 
 static int run_delete(const PlkArgs *args)
 {
-    return run_act(args, delete, "deleted");
+    return run_act(args, delete_pool, "deleted");
 }
 
 static int run_undefine(const PlkArgs *args)
@@ -119,26 +120,79 @@ static const PlkOption autostart_options[] = {
     {0},
 };
 
-static const PlkVerb verb_build = {.name = "build", .options = build_options, .run = run_build,
-                                   .help = "make the directory, or the filesystem on its device"};
-static const PlkVerb verb_start = {.name = "start", .options = start_options, .run = run_start,
-                                   .help = "make a pool's volumes available"};
-static const PlkVerb verb_autostart = {.name = "autostart", .options = autostart_options, .run = run_autostart,
-                                       .help = "start it with the machine"};
-static const PlkVerb verb_refresh = {.name = "refresh", .options = pool_options, .run = run_refresh,
-                                     .help = "look at all volumes anew"};
-static const PlkVerb verb_destroy = {.name = "destroy", .options = pool_options, .run = run_destroy,
-                                     .help = "stop a pool; its volumes stay where they are"};
-static const PlkVerb verb_delete = {.name = "delete", .options = pool_options, .run = run_delete,
-                                    .help = "remove the empty directory of an inactive pool"};
-static const PlkVerb verb_undefine = {.name = "undefine", .options = pool_options, .run = run_undefine,
-                                      .help = "forget the definition of an inactive pool"};
+static const PlkVerb verb_build = {
+    .name = "build",
+    .options = build_options,
+    .run = run_build,
+    .help = "make the directory, or the filesystem on its device",
+};
+
+static const PlkVerb verb_start = {
+    .name = "start",
+    .options = start_options,
+    .run = run_start,
+    .help = "make a pool's volumes available",
+};
+
+static const PlkVerb verb_autostart = {
+    .name = "autostart",
+    .options = autostart_options,
+    .run = run_autostart,
+    .help = "start it with the machine",
+};
+
+static const PlkVerb verb_refresh = {
+    .name = "refresh",
+    .options = pool_options,
+    .run = run_refresh,
+    .help = "look at all volumes anew",
+};
+
+static const PlkVerb verb_destroy = {
+    .name = "destroy",
+    .options = pool_options,
+    .run = run_destroy,
+    .help = "stop a pool; its volumes stay where they are",
+};
+
+static const PlkVerb verb_delete = {
+    .name = "delete",
+    .options = pool_options,
+    .run = run_delete,
+    .help = "remove the empty directory of an inactive pool",
+};
+
+static const PlkVerb verb_undefine = {
+    .name = "undefine",
+    .options = pool_options,
+    .run = run_undefine,
+    .help = "forget the definition of an inactive pool",
+};
 
 static const PlkVerb *const verbs[] = {
-    &plk_verb_pool_list, &plk_verb_pool_info, &plk_verb_pool_define_as, &plk_verb_pool_define, &plk_verb_pool_create_as,
-    &plk_verb_pool_create, &verb_build, &verb_start, &verb_autostart, &verb_refresh, &verb_destroy, &verb_delete,
-    &verb_undefine, &plk_verb_pool_edit, &plk_verb_pool_dumpxml, &plk_verb_pool_name, &plk_verb_pool_uuid, &plk_verb_pool_capabilities,
+    &plk_verb_pool_list,
+    &plk_verb_pool_info,
+    &plk_verb_pool_define_as,
+    &plk_verb_pool_define,
+    &plk_verb_pool_create_as,
+    &plk_verb_pool_create,
+    &verb_build,
+    &verb_start,
+    &verb_autostart,
+    &verb_refresh,
+    &verb_destroy,
+    &verb_delete,
+    &verb_undefine,
+    &plk_verb_pool_edit,
+    &plk_verb_pool_dumpxml,
+    &plk_verb_pool_name,
+    &plk_verb_pool_uuid,
+    &plk_verb_pool_capabilities,
     NULL,
 };
 
-const PlkVerb plk_verb_pool = {.name = "pool", .sub = verbs, .help = "define, start, list, ... pools"};
+const PlkVerb plk_verb_pool = {
+    .name = "pool",
+    .sub = verbs,
+    .help = "define, start, list, ... pools",
+};

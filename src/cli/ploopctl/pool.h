@@ -5,7 +5,8 @@
 #include "ctl.h"
 
 /* pool-define.c */
-extern const PlkVerb plk_verb_pool_define, plk_verb_pool_define_as, plk_verb_pool_create, plk_verb_pool_create_as;
+extern const PlkVerb plk_verb_pool_define, plk_verb_pool_define_as, plk_verb_pool_create,
+    plk_verb_pool_create_as;
 /* pool-list.c */
 extern const PlkVerb plk_verb_pool_list;
 /* pool-info.c */

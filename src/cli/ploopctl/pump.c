@@ -159,7 +159,8 @@ static int write_all(const Pump *p, const char *buf, size_t len, PlkError *err)
         if (n < 0 && errno == EINTR && !plk_cancelled())
             continue;
         if (n < 0)
-            return plk_fail_io(err, PLK_ERROR_WRITE, errno == EINTR ? -ECANCELED : -errno, "cannot write '%s'", p->name);
+            return plk_fail_io(err, PLK_ERROR_WRITE, errno == EINTR ? -ECANCELED : -errno,
+                               "cannot write '%s'", p->name);
         buf += n;
         len -= (size_t)n;
     }

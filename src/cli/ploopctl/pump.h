@@ -12,5 +12,6 @@
  * poll(), so that a signal ends the wait.
  */
 int plk_pump_in(int fd, const char *name, PlkStream *to, uint64_t length, bool sparse, PlkError *err);
-/* sparse: holes of the volume become holes where fd is a regular file. total: for the progress; 0 = unknown. */
+/* sparse: holes of the volume become holes where fd is a regular file. total: for the progress; 0 = unknown.
+ */
 int plk_pump_out(PlkStream *from, int fd, const char *name, uint64_t total, bool sparse, PlkError *err);

@@ -46,8 +46,8 @@ int plk_need_volume(const PlkArgs *args, PlkStorageRole role, PlkSession *ret)
 
     if (rc)
         return rc;
-    if (plk_find_volume(ret->storage, plk_arg_if_any(args, OPT_POOL), plk_arg(args, OPT_VOL), &ret->pool, &ret->volume,
-                        &err) < 0)
+    if (plk_find_volume(ret->storage, plk_arg_if_any(args, OPT_POOL), plk_arg(args, OPT_VOL), &ret->pool,
+                        &ret->volume, &err) < 0)
         return plk_cli_fail(&err);
     return 0;
 }
@@ -62,8 +62,8 @@ PlkPool *plk_find_pool(PlkStorage *storage, const char *name_or_uuid, PlkError *
     return pool ? pool : plk_storage_pool_by_name(storage, name_or_uuid, err);
 }
 
-static int find_by_path(PlkStorage *storage, const char *pool, const char *path, PlkPool **ret_pool, char **ret_name,
-                        PlkError *err)
+static int find_by_path(PlkStorage *storage, const char *pool, const char *path, PlkPool **ret_pool,
+                        char **ret_name, PlkError *err)
 {
     plk_cleanup(plk_volume_unrefp) PlkVolume *volume = NULL;
     plk_cleanup(plk_pool_unrefp) PlkPool *found = NULL, *wanted = NULL;
@@ -75,16 +75,16 @@ static int find_by_path(PlkStorage *storage, const char *pool, const char *path,
         if (!wanted)
             return -1;
         if (wanted != found)
-            return plk_fail(err, PLK_ERROR_NO_VOLUME, "'%s' is in pool '%s', not in '%s'", path, plk_pool_name(found),
-                            pool);
+            return plk_fail(err, PLK_ERROR_NO_VOLUME, "'%s' is in pool '%s', not in '%s'", path,
+                            plk_pool_name(found), pool);
     }
     *ret_name = g_strdup(volume->name);
     *ret_pool = PLK_TAKE(found);
     return 0;
 }
 
-int plk_find_volume(PlkStorage *storage, const char *pool, const char *volume, PlkPool **ret_pool, char **ret_name,
-                    PlkError *err)
+int plk_find_volume(PlkStorage *storage, const char *pool, const char *volume, PlkPool **ret_pool,
+                    char **ret_name, PlkError *err)
 {
     const char *slash = strchr(volume, '/');
     g_autofree char *before = NULL;
@@ -93,8 +93,8 @@ int plk_find_volume(PlkStorage *storage, const char *pool, const char *volume, P
     if (slash == volume)
         return find_by_path(storage, pool, volume, ret_pool, ret_name, err);
     if (!pool && !slash)
-        return plk_fail(err, PLK_ERROR_NO_VOLUME, "volume '%s': its pool is not named; write POOL/%s or --pool POOL",
-                        volume, volume);
+        return plk_fail(err, PLK_ERROR_NO_VOLUME,
+                        "volume '%s': its pool is not named; write POOL/%s or --pool POOL", volume, volume);
     if (!pool) {
         pool = before = g_strndup(volume, (size_t)(slash - volume));
         volume = slash + 1;
@@ -120,7 +120,8 @@ int plk_arg_size(const PlkArgs *args, int id, uint64_t *ret)
         return 0;
     digits = strspn(text, "0123456789");
     if (!digits)
-        return plk_arg_bad(args, id, "a size is NUMBER[UNIT], for example 10G; without a unit it counts bytes");
+        return plk_arg_bad(args, id,
+                           "a size is NUMBER[UNIT], for example 10G; without a unit it counts bytes");
     number = g_strndup(text, digits);
     if (plk_scale_size(number, text[digits] ? text + digits : NULL, ret, &err) < 0)
         return plk_arg_bad(args, id, err.message);
@@ -185,12 +186,13 @@ static unsigned flag_if(const PlkArgs *args, int id, unsigned flag)
 /* As in virsh, --overwrite and --no-overwrite say by themselves that there is something to build. */
 unsigned plk_start_flags(const PlkArgs *args)
 {
-    return flag_if(args, OPT_BUILD, PLK_START_BUILD) | flag_if(args, OPT_OVERWRITE, PLK_START_BUILD_OVERWRITE) |
+    return flag_if(args, OPT_BUILD, PLK_START_BUILD) |
+           flag_if(args, OPT_OVERWRITE, PLK_START_BUILD_OVERWRITE) |
            flag_if(args, OPT_NO_OVERWRITE, PLK_START_BUILD_NO_OVERWRITE);
 }
 
 unsigned plk_create_flags(const PlkArgs *args)
 {
-    return flag_if(args, OPT_PREALLOC, PLK_CREATE_PREALLOC_METADATA) | flag_if(args, OPT_REFLINK, PLK_CREATE_REFLINK) |
-           flag_if(args, OPT_VALIDATE, PLK_CREATE_VALIDATE);
+    return flag_if(args, OPT_PREALLOC, PLK_CREATE_PREALLOC_METADATA) |
+           flag_if(args, OPT_REFLINK, PLK_CREATE_REFLINK) | flag_if(args, OPT_VALIDATE, PLK_CREATE_VALIDATE);
 }

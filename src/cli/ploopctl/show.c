@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How pools and volumes look: words, JSON, XML. ploopctl(1) documents the JSON; members are only ever added. */
+/* How pools and volumes look: words, JSON, XML. ploopctl(1) documents the JSON; members are only ever added.
+ */
 #include <glib.h>
 #include <libxml/parser.h>
 #include <libxml/xpath.h>

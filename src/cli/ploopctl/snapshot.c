@@ -43,7 +43,9 @@ static void print_table(const PlkSnapshotList *list)
         const PlkSnapshot *s = &list->items[i];
 
         plk_grid_row(grid, (const char *[]){s->guid, parent_of(s),
-                                            s->active ? "active" : s->temporary ? "to be deleted" : "snapshot"});
+                                            s->active      ? "active"
+                                            : s->temporary ? "to be deleted"
+                                                           : "snapshot"});
     }
     plk_grid_print(grid);
 }
@@ -113,7 +115,7 @@ static int run_change(const PlkArgs *args, Change *change, const char *done)
     return PLK_EXIT_OK;
 }
 
-static int delete(PlkPool *pool, const char *volume, const char *guid, PlkError *err)
+static int delete_snapshot(PlkPool *pool, const char *volume, const char *guid, PlkError *err)
 {
     return plk_pool_snapshot_delete(pool, volume, guid, plk_cli_progress(), err);
 }
@@ -130,7 +132,7 @@ static int run_switch(const PlkArgs *args)
 
 static int run_delete(const PlkArgs *args)
 {
-    return run_change(args, delete, "deleted");
+    return run_change(args, delete_snapshot, "deleted");
 }
 
 static int run_merge(const PlkArgs *args)
@@ -138,7 +140,10 @@ static int run_merge(const PlkArgs *args)
     return run_change(args, merge, "merged");
 }
 
-#define THE_SNAPSHOT {OPT_UUID, "uuid", "UUID", "the snapshot, with or without braces", true, true}
+#define THE_SNAPSHOT                                                                                         \
+    {                                                                                                        \
+        OPT_UUID, "uuid", "UUID", "the snapshot, with or without braces", true, true                         \
+    }
 
 static const PlkOption list_options[] = {PLK_THE_VOLUME, PLK_ITS_POOL, {0}};
 static const PlkOption create_options[] = {
@@ -159,17 +164,47 @@ static const char *const switch_notes[] = {
     NULL,
 };
 
-static const PlkVerb verb_list = {.name = "list", .options = list_options, .run = run_list,
-                                  .help = "list the states of a ploop volume"};
-static const PlkVerb verb_create = {.name = "create", .options = create_options, .run = run_create,
-                                    .help = "freeze the present state; prints its UUID"};
-static const PlkVerb verb_switch = {.name = "switch", .options = change_options, .run = run_switch,
-                                    .help = "go back to a snapshot", .notes = switch_notes};
-static const PlkVerb verb_delete = {.name = "delete", .options = change_options, .run = run_delete,
-                                    .help = "remove a snapshot; the states above it stay as they are"};
-static const PlkVerb verb_merge = {.name = "merge", .options = merge_options, .run = run_merge,
-                                   .help = "make one state of two"};
+static const PlkVerb verb_list = {
+    .name = "list",
+    .options = list_options,
+    .run = run_list,
+    .help = "list the states of a ploop volume",
+};
 
-static const PlkVerb *const verbs[] = {&verb_list, &verb_create, &verb_switch, &verb_delete, &verb_merge, NULL};
+static const PlkVerb verb_create = {
+    .name = "create",
+    .options = create_options,
+    .run = run_create,
+    .help = "freeze the present state; prints its UUID",
+};
 
-const PlkVerb plk_verb_snapshot = {.name = "snapshot", .sub = verbs, .help = "list, create, switch, ... snapshots"};
+static const PlkVerb verb_switch = {
+    .name = "switch",
+    .options = change_options,
+    .run = run_switch,
+    .help = "go back to a snapshot",
+    .notes = switch_notes,
+};
+
+static const PlkVerb verb_delete = {
+    .name = "delete",
+    .options = change_options,
+    .run = run_delete,
+    .help = "remove a snapshot; the states above it stay as they are",
+};
+
+static const PlkVerb verb_merge = {
+    .name = "merge",
+    .options = merge_options,
+    .run = run_merge,
+    .help = "make one state of two",
+};
+
+static const PlkVerb *const verbs[] = {&verb_list,   &verb_create, &verb_switch,
+                                       &verb_delete, &verb_merge,  NULL};
+
+const PlkVerb plk_verb_snapshot = {
+    .name = "snapshot",
+    .sub = verbs,
+    .help = "list, create, switch, ... snapshots",
+};

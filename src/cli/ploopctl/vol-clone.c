@@ -29,8 +29,9 @@ static int create_from(const PlkArgs *args, const PlkSession *s, const char *xml
         input_pool = plk_pool_name(s->pool);
     if (plk_find_volume(s->storage, input_pool, input, &from, &name, &err) < 0 ||
         plk_volume_def_parse(xml, pool->type,
-                             PLK_PARSE_OPT_CAPACITY | (plk_arg_given(args, OPT_VALIDATE) ? PLK_PARSE_VALIDATE : 0), &def,
-                             &err) < 0 ||
+                             PLK_PARSE_OPT_CAPACITY |
+                                 (plk_arg_given(args, OPT_VALIDATE) ? PLK_PARSE_VALIDATE : 0),
+                             &def, &err) < 0 ||
         plk_pool_clone_volume(s->pool, def, from, name, plk_arg(args, OPT_SNAPSHOT), clone_flags(args),
                               plk_cli_progress(), NULL, &err) < 0)
         return plk_cli_fail(&err);
@@ -92,8 +93,8 @@ static int clone_into(const PlkArgs *args, const PlkSession *s, const PlkVolumeD
     PlkError err;
 
     to = other ? plk_find_pool(s->storage, other, &err) : plk_pool_ref(s->pool);
-    if (!to || plk_pool_clone_volume(to, def, s->pool, s->volume, plk_arg(args, OPT_SNAPSHOT), clone_flags(args),
-                                     plk_cli_progress(), NULL, &err) < 0)
+    if (!to || plk_pool_clone_volume(to, def, s->pool, s->volume, plk_arg(args, OPT_SNAPSHOT),
+                                     clone_flags(args), plk_cli_progress(), NULL, &err) < 0)
         return plk_cli_fail(&err);
     return plk_say_volume(to, def->name, "Vol %s cloned from %s", def->name, s->volume);
 }
@@ -117,7 +118,9 @@ static int run_clone(const PlkArgs *args)
     {OPT_PREALLOC, "prealloc-metadata", NULL, "qcow2: make room for all its tables"},                        \
         {OPT_REFLINK, "reflink", NULL, "share the blocks, or fail"},                                         \
         {OPT_SNAPSHOT, "snapshot", "UUID", "ploop: this state of it, not the active one"},                   \
-        {OPT_KEEP_SNAPSHOTS, "keep-snapshots", NULL, "ploop: with all its snapshots"}
+    {                                                                                                        \
+        OPT_KEEP_SNAPSHOTS, "keep-snapshots", NULL, "ploop: with all its snapshots"                          \
+    }
 
 static const PlkOption create_from_options[] = {
     PLK_THE_POOL,
@@ -140,7 +143,16 @@ static const PlkOption clone_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_vol_create_from = {.name = "create-from", .options = create_from_options, .run = run_create_from,
-                                     .help = "make a volume with another one's contents, from XML"};
-const PlkVerb plk_verb_vol_clone = {.name = "clone", .options = clone_options, .run = run_clone,
-                               .help = "copy a volume"};
+const PlkVerb plk_verb_vol_create_from = {
+    .name = "create-from",
+    .options = create_from_options,
+    .run = run_create_from,
+    .help = "make a volume with another one's contents, from XML",
+};
+
+const PlkVerb plk_verb_vol_clone = {
+    .name = "clone",
+    .options = clone_options,
+    .run = run_clone,
+    .help = "copy a volume",
+};

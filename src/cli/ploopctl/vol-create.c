@@ -23,11 +23,12 @@ static int create(const PlkArgs *args, PlkPool *pool, const char *xml, const cha
 
     if (plk_arg_if_any(args, OPT_EMPTY))
         flags |= PLK_CREATE_EMPTY;
-    if (plk_volume_def_parse(xml, type_of(pool), plk_arg_if_any(args, OPT_VALIDATE) ? PLK_PARSE_VALIDATE : 0, &def,
-                             &err) < 0 ||
+    if (plk_volume_def_parse(xml, type_of(pool), plk_arg_if_any(args, OPT_VALIDATE) ? PLK_PARSE_VALIDATE : 0,
+                             &def, &err) < 0 ||
         plk_pool_create_volume(pool, def, flags, plk_cli_progress(), NULL, &err) < 0)
         return plk_cli_fail(&err);
-    return plk_say_volume(pool, def->name, "Vol %s created%s%s", def->name, file ? " from " : "", file ? file : "");
+    return plk_say_volume(pool, def->name, "Vol %s created%s%s", def->name, file ? " from " : "",
+                          file ? file : "");
 }
 
 static int run_create(const PlkArgs *args)
@@ -90,7 +91,8 @@ static int backing_path(const PlkArgs *args, const PlkSession *s, char **ret)
 
     if (!volume)
         return 0;
-    if (plk_find_volume(s->storage, *volume == '/' ? NULL : plk_pool_name(s->pool), volume, &pool, &name, &err) < 0 ||
+    if (plk_find_volume(s->storage, *volume == '/' ? NULL : plk_pool_name(s->pool), volume, &pool, &name,
+                        &err) < 0 ||
         plk_pool_volume(pool, name, &found, &err) < 0)
         return plk_cli_fail(&err);
     *ret = plk_pool_volume_path(pool, name);
@@ -107,7 +109,8 @@ static int run_create_as(const PlkArgs *args)
     if (rc == 0)
         rc = plk_arg_size(args, OPT_ALLOCATION, &allocation);
     if (rc == 0)
-        rc = plk_need_pool(args, plk_arg_given(args, OPT_PRINT_XML) ? PLK_STORAGE_LOOK : PLK_STORAGE_COMMAND, &s);
+        rc = plk_need_pool(args, plk_arg_given(args, OPT_PRINT_XML) ? PLK_STORAGE_LOOK : PLK_STORAGE_COMMAND,
+                           &s);
     if (rc == 0)
         rc = backing_path(args, &s, &backing);
     if (rc)
@@ -132,7 +135,8 @@ static const PlkOption create_as_options[] = {
     PLK_THE_POOL,
     {OPT_NAME, "name", "NAME", "name of the new volume", true, true},
     {OPT_CAPACITY, "capacity", "SIZE", "its size: NUMBER[UNIT], for example 10G", true, true},
-    {OPT_ALLOCATION, "allocation", "SIZE", "room to reserve now; all of it by default, 0 for none", false, true},
+    {OPT_ALLOCATION, "allocation", "SIZE", "room to reserve now; all of it by default, 0 for none", false,
+     true},
     {OPT_FORMAT, "format", "FORMAT", "ploop, raw (default), qcow2, dir, ...", false, true},
     {OPT_BACKING, "backing-vol", "VOLUME", "qcow2: what is beneath it", false, true},
     {OPT_BACKING_FORMAT, "backing-vol-format", "FORMAT", "the format of that", false, true},
@@ -142,7 +146,16 @@ static const PlkOption create_as_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_vol_create = {.name = "create", .options = create_options, .run = run_create,
-                                .help = "make a volume, from XML"};
-const PlkVerb plk_verb_vol_create_as = {.name = "create-as", .options = create_as_options, .run = run_create_as,
-                                   .help = "make a volume, from options"};
+const PlkVerb plk_verb_vol_create = {
+    .name = "create",
+    .options = create_options,
+    .run = run_create,
+    .help = "make a volume, from XML",
+};
+
+const PlkVerb plk_verb_vol_create_as = {
+    .name = "create-as",
+    .options = create_as_options,
+    .run = run_create_as,
+    .help = "make a volume, from options",
+};

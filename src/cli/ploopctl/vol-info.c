@@ -122,7 +122,8 @@ static int run_pool(const PlkArgs *args)
 
 /* ---- map ---- */
 
-static int add_row(void *arg, uint64_t offset, uint64_t length, bool data, const char *file, uint64_t file_offset)
+static int add_row(void *arg, uint64_t offset, uint64_t length, bool data, const char *file,
+                   uint64_t file_offset)
 {
     char cells[3][PLK_SIZE_ROOM] = {"", "", "-"};
 
@@ -130,11 +131,13 @@ static int add_row(void *arg, uint64_t offset, uint64_t length, bool data, const
     snprintf(cells[1], PLK_SIZE_ROOM, "%" G_GUINT64_FORMAT, length);
     if (data)
         snprintf(cells[2], PLK_SIZE_ROOM, "%" G_GUINT64_FORMAT, file_offset);
-    plk_grid_row(arg, (const char *[]){cells[0], cells[1], data ? "data" : "hole", cells[2], file ? file : "-"});
+    plk_grid_row(arg,
+                 (const char *[]){cells[0], cells[1], data ? "data" : "hole", cells[2], file ? file : "-"});
     return plk_cancelled();
 }
 
-static int add_json(void *arg, uint64_t offset, uint64_t length, bool data, const char *file, uint64_t file_offset)
+static int add_json(void *arg, uint64_t offset, uint64_t length, bool data, const char *file,
+                    uint64_t file_offset)
 {
     PlkJson *j = arg;
 
@@ -151,8 +154,8 @@ static int add_json(void *arg, uint64_t offset, uint64_t length, bool data, cons
 
 static int run_map(const PlkArgs *args)
 {
-    static const PlkGridColumn columns[] = {{"Offset", PLK_RIGHT}, {"Length", PLK_RIGHT}, {"Is"},
-                                            {"At", PLK_RIGHT}, {"In"}};
+    static const PlkGridColumn columns[] = {
+        {"Offset", PLK_RIGHT}, {"Length", PLK_RIGHT}, {"Is"}, {"At", PLK_RIGHT}, {"In"}};
     PlkGrid *grid = NULL;
     PlkJson j = {.out = stdout};
     PLK_SESSION s = {0};
@@ -165,7 +168,8 @@ static int run_map(const PlkArgs *args)
         plk_json_open(&j, NULL, '[');
     else
         grid = plk_grid_new(columns, G_N_ELEMENTS(columns));
-    rc = plk_pool_volume_map(s.pool, s.volume, grid ? add_row : add_json, grid ? (void *)grid : (void *)&j, &err);
+    rc = plk_pool_volume_map(s.pool, s.volume, grid ? add_row : add_json, grid ? (void *)grid : (void *)&j,
+                             &err);
     if (grid)
         plk_grid_print(grid);
     else
@@ -194,14 +198,51 @@ static const PlkOption pool_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_vol_info = {.name = "info", .options = info_options, .run = run_info, .help = "show one volume"};
-const PlkVerb plk_verb_vol_dumpxml = {.name = "dumpxml", .options = dumpxml_options, .run = run_dumpxml,
-                                 .help = "print its XML"};
-const PlkVerb plk_verb_vol_path = {.name = "path", .options = volume_options, .run = run_path, .help = "print its path"};
-const PlkVerb plk_verb_vol_key = {.name = "key", .options = volume_options, .run = run_path, .help = "print its key"};
-const PlkVerb plk_verb_vol_name = {.name = "name", .options = volume_options, .run = run_name,
-                              .help = "print the name of a volume given by path"};
-const PlkVerb plk_verb_vol_pool = {.name = "pool", .options = pool_options, .run = run_pool,
-                              .help = "print the pool of a volume given by path"};
-const PlkVerb plk_verb_vol_map = {.name = "map", .options = volume_options, .run = run_map,
-                             .help = "show where its data lies"};
+const PlkVerb plk_verb_vol_info = {
+    .name = "info",
+    .options = info_options,
+    .run = run_info,
+    .help = "show one volume",
+};
+
+const PlkVerb plk_verb_vol_dumpxml = {
+    .name = "dumpxml",
+    .options = dumpxml_options,
+    .run = run_dumpxml,
+    .help = "print its XML",
+};
+
+const PlkVerb plk_verb_vol_path = {
+    .name = "path",
+    .options = volume_options,
+    .run = run_path,
+    .help = "print its path",
+};
+
+const PlkVerb plk_verb_vol_key = {
+    .name = "key",
+    .options = volume_options,
+    .run = run_path,
+    .help = "print its key",
+};
+
+const PlkVerb plk_verb_vol_name = {
+    .name = "name",
+    .options = volume_options,
+    .run = run_name,
+    .help = "print the name of a volume given by path",
+};
+
+const PlkVerb plk_verb_vol_pool = {
+    .name = "pool",
+    .options = pool_options,
+    .run = run_pool,
+    .help = "print the pool of a volume given by path",
+};
+
+const PlkVerb plk_verb_vol_map = {
+    .name = "map",
+    .options = volume_options,
+    .run = run_map,
+    .help = "show where its data lies",
+};

@@ -33,8 +33,12 @@ static void print_virsh(PlkPool *pool, const PlkVolumeList *list, bool details)
 
 static void print_table(const PlkVolumeList *list)
 {
-    static const PlkGridColumn columns[] = {{"Name"}, {"Format"}, {"Capacity", PLK_RIGHT}, {"Allocation", PLK_RIGHT},
-                                            {"Snapshots", PLK_RIGHT}, {"Status", PLK_STATUS}};
+    static const PlkGridColumn columns[] = {{"Name"},
+                                            {"Format"},
+                                            {"Capacity", PLK_RIGHT},
+                                            {"Allocation", PLK_RIGHT},
+                                            {"Snapshots", PLK_RIGHT},
+                                            {"Status", PLK_STATUS}};
     PlkGrid *grid = plk_grid_new(columns, G_N_ELEMENTS(columns));
 
     for (size_t i = 0; i < list->n; i++) {
@@ -44,9 +48,10 @@ static void print_table(const PlkVolumeList *list)
 
         if (v->facts.type == PLK_VOLUME_PLOOP)
             snprintf(snapshots, sizeof(snapshots), "%u", v->facts.snapshots);
-        plk_grid_row(grid, (const char *[]){v->name, plk_volume_format_name(v),
-                                            plk_pretty_size(v->facts.capacity, capacity),
-                                            plk_pretty_size(v->facts.allocation, allocation), snapshots, status});
+        plk_grid_row(grid,
+                     (const char *[]){v->name, plk_volume_format_name(v),
+                                      plk_pretty_size(v->facts.capacity, capacity),
+                                      plk_pretty_size(v->facts.allocation, allocation), snapshots, status});
     }
     plk_grid_print(grid);
 }

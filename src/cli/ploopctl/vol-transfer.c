@@ -29,7 +29,8 @@ static int window_of(const PlkArgs *args, Window *ret)
         .what = plk_arg_given(args, OPT_DISK) ? PLK_STREAM_DISK : PLK_STREAM_CONTAINER,
         .sparse = plk_arg_given(args, OPT_SPARSE),
     };
-    if (plk_arg_uint(args, OPT_OFFSET, INT64_MAX, &ret->offset) || plk_arg_uint(args, OPT_LENGTH, INT64_MAX, &ret->length))
+    if (plk_arg_uint(args, OPT_OFFSET, INT64_MAX, &ret->offset) ||
+        plk_arg_uint(args, OPT_LENGTH, INT64_MAX, &ret->length))
         return PLK_EXIT_USAGE;
     return 0;
 }
@@ -147,7 +148,9 @@ static int run_download(const PlkArgs *args)
     {OPT_OFFSET, "offset", "BYTES", "where in the volume to begin", false, true},                            \
         {OPT_LENGTH, "length", "BYTES", "how much; all there is by default", false, true},                   \
         {OPT_SPARSE, "sparse", NULL, "holes stay holes"},                                                    \
-        {OPT_DISK, "disk", NULL, "ploop: the disk as a raw image, not root.hds"}
+    {                                                                                                        \
+        OPT_DISK, "disk", NULL, "ploop: the disk as a raw image, not root.hds"                               \
+    }
 
 static const PlkOption upload_options[] = {
     PLK_THE_VOLUME,
@@ -170,7 +173,17 @@ static const PlkOption download_options[] = {
     {0},
 };
 
-const PlkVerb plk_verb_vol_upload = {.name = "upload", .options = upload_options, .run = run_upload,
-                                .help = "write a file into a volume", .notes = upload_notes};
-const PlkVerb plk_verb_vol_download = {.name = "download", .options = download_options, .run = run_download,
-                                  .help = "write a volume to a file"};
+const PlkVerb plk_verb_vol_upload = {
+    .name = "upload",
+    .options = upload_options,
+    .run = run_upload,
+    .help = "write a file into a volume",
+    .notes = upload_notes,
+};
+
+const PlkVerb plk_verb_vol_download = {
+    .name = "download",
+    .options = download_options,
+    .run = run_download,
+    .help = "write a volume to a file",
+};

@@ -131,19 +131,59 @@ static const char *const wipe_notes[] = {
 
 static const PlkOption accept_options[] = {PLK_THE_VOLUME, PLK_ITS_POOL, {0}};
 
-static const PlkVerb verb_delete = {.name = "delete", .options = delete_options, .run = run_delete,
-                                    .help = "remove a volume and its data"};
-static const PlkVerb verb_resize = {.name = "resize", .options = resize_options, .run = run_resize,
-                                    .help = "make a volume larger or smaller"};
-static const PlkVerb verb_wipe = {.name = "wipe", .options = wipe_options, .run = run_wipe,
-                                  .help = "overwrite a volume's data; size and format stay", .notes = wipe_notes};
-static const PlkVerb verb_accept = {.name = "accept", .options = accept_options, .run = run_accept,
-                                    .help = "use a volume though an upload into it did not end"};
-
-static const PlkVerb *const verbs[] = {
-    &plk_verb_vol_list, &plk_verb_vol_info, &plk_verb_vol_create_as, &plk_verb_vol_create, &plk_verb_vol_clone, &plk_verb_vol_create_from,
-    &verb_resize, &plk_verb_vol_upload, &plk_verb_vol_download, &verb_wipe, &verb_delete, &verb_accept, &plk_verb_vol_dumpxml,
-    &plk_verb_vol_path, &plk_verb_vol_key, &plk_verb_vol_name, &plk_verb_vol_pool, &plk_verb_vol_map, NULL,
+static const PlkVerb verb_delete = {
+    .name = "delete",
+    .options = delete_options,
+    .run = run_delete,
+    .help = "remove a volume and its data",
 };
 
-const PlkVerb plk_verb_vol = {.name = "vol", .sub = verbs, .help = "create, clone, resize, upload, ... volumes"};
+static const PlkVerb verb_resize = {
+    .name = "resize",
+    .options = resize_options,
+    .run = run_resize,
+    .help = "make a volume larger or smaller",
+};
+
+static const PlkVerb verb_wipe = {
+    .name = "wipe",
+    .options = wipe_options,
+    .run = run_wipe,
+    .help = "overwrite a volume's data; size and format stay",
+    .notes = wipe_notes,
+};
+
+static const PlkVerb verb_accept = {
+    .name = "accept",
+    .options = accept_options,
+    .run = run_accept,
+    .help = "use a volume though an upload into it did not end",
+};
+
+static const PlkVerb *const verbs[] = {
+    &plk_verb_vol_list,
+    &plk_verb_vol_info,
+    &plk_verb_vol_create_as,
+    &plk_verb_vol_create,
+    &plk_verb_vol_clone,
+    &plk_verb_vol_create_from,
+    &verb_resize,
+    &plk_verb_vol_upload,
+    &plk_verb_vol_download,
+    &verb_wipe,
+    &verb_delete,
+    &verb_accept,
+    &plk_verb_vol_dumpxml,
+    &plk_verb_vol_path,
+    &plk_verb_vol_key,
+    &plk_verb_vol_name,
+    &plk_verb_vol_pool,
+    &plk_verb_vol_map,
+    NULL,
+};
+
+const PlkVerb plk_verb_vol = {
+    .name = "vol",
+    .sub = verbs,
+    .help = "create, clone, resize, upload, ... volumes",
+};

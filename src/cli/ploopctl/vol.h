@@ -17,4 +17,5 @@ extern const PlkVerb plk_verb_vol_info, plk_verb_vol_dumpxml, plk_verb_vol_path,
     plk_verb_vol_name, plk_verb_vol_pool, plk_verb_vol_map;
 
 /* "Vol NAME created" or its JSON. */
-int plk_say_volume(PlkPool *pool, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int plk_say_volume(PlkPool *pool, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));

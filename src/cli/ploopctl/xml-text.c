@@ -27,7 +27,8 @@ static void put_escaped(GString *xml, const char *text)
         }
 }
 
-void plk_xml_attribute(GString *xml, int indent, const char *element, const char *attribute, const char *value)
+void plk_xml_attribute(GString *xml, int indent, const char *element, const char *attribute,
+                       const char *value)
 {
     if (!value)
         return;

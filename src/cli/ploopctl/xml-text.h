@@ -5,7 +5,8 @@
 #include <glib.h>
 
 /* "<format type='raw'/>" on a line of its own; value NULL: nothing. */
-void plk_xml_attribute(GString *xml, int indent, const char *element, const char *attribute, const char *value);
+void plk_xml_attribute(GString *xml, int indent, const char *element, const char *attribute,
+                       const char *value);
 /* "<path>/srv</path>"; value NULL: nothing. */
 void plk_xml_element(GString *xml, int indent, const char *element, const char *value);
 void plk_xml_open(GString *xml, int indent, const char *tag);
