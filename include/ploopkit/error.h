@@ -73,6 +73,7 @@ typedef enum PlkErrorCode {
     PLK_ERROR_SYSTEM,         /* a system call failed that has no code of its own above; errnum says why */
     PLK_ERROR_RPC,            /* a peer on the wire breaks the protocol, or asks for what is not there */
     PLK_ERROR_AUTH,           /* a peer could not show who it is */
+    PLK_ERROR_AUTH_UNAVAILABLE, /* ... since nobody could be asked for a password */
     PLK_ERROR_DENIED,         /* access control says no */
 } PlkErrorCode;
 

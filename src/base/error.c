@@ -62,6 +62,7 @@ static const char *const names[] = {
     [PLK_ERROR_SYSTEM] = "system call failed",
     [PLK_ERROR_RPC] = "protocol error",
     [PLK_ERROR_AUTH] = "not authenticated",
+    [PLK_ERROR_AUTH_UNAVAILABLE] = "cannot authenticate",
     [PLK_ERROR_DENIED] = "access denied",
 };
 

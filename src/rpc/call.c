@@ -49,8 +49,8 @@ static const PlkProcedure *find(const PlkServerOptions *options, const PlkFrame 
 static int admit(PlkPeer *peer, const PlkProcedure *procedure, PlkError *err)
 {
     PLK_LOCKED(&peer->lock);
-    if (peer->refused)
-        return plk_fail(err, PLK_ERROR_RPC, "too many clients; close one, or raise max_clients");
+    if (peer->refusal)
+        return plk_fail(err, PLK_ERROR_RPC, "%s", peer->refusal);
     if (!peer->authenticated && !(procedure->flags & PLK_CALL_UNKNOWN))
         return plk_fail(err, PLK_ERROR_RPC, "authentication is required first");
     if (!peer->opened && !(procedure->flags & (PLK_CALL_UNKNOWN | PLK_CALL_UNOPENED)))
@@ -115,7 +115,7 @@ static void run(PlkPeer *peer, PlkMessage *message)
     else if (call.download)
         download = plk_rpc_stream_open(&call);
     pthread_mutex_lock(&peer->lock);
-    refused = peer->refused;
+    refused = peer->refusal;
     pthread_mutex_unlock(&peer->lock);
     if (call.last || refused)
         plk_peer_send_last(peer, reply);

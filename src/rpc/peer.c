@@ -61,6 +61,8 @@ void plk_peer_unref(PlkPeer *peer)
 
 void plk_peer_close(PlkPeer *peer, const char *why)
 {
+    const PlkServerOptions *options = plk_server_options(peer->server);
+
     pthread_mutex_lock(&peer->lock);
     if (peer->closed) {
         pthread_mutex_unlock(&peer->lock);
@@ -72,6 +74,8 @@ void plk_peer_close(PlkPeer *peer, const char *why)
     pthread_mutex_unlock(&peer->lock);
     plk_debug(PLK_DEBUG_RPC, "peer %lu: %s", peer->id, why);
     plk_rpc_streams_drop(peer);
+    if (options->closed)
+        options->closed(peer, options->arg);
     plk_server_forget(peer->server, peer);
 }
 

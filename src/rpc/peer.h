@@ -54,7 +54,8 @@ typedef struct PlkPeer {
     pthread_cond_t moved; /* something was sent, or the talking is over */
     uint32_t armed;       /* events epoll waits for */
     bool closed, closing; /* over; over when the queue is empty */
-    bool handshaken, authenticated, opened, read_only, refused;
+    bool handshaken, authenticated, opened, read_only;
+    const char *refusal; /* the answer to its first call, which is the last then; NULL */
     bool paused; /* nobody has the reading role until plk_peer_resume() */
 
     unsigned running; /* calls */

@@ -179,7 +179,7 @@ static void add_peer(PlkServer *server, PlkPeer *peer)
     g_hash_table_insert(server->peers, key_of(peer->id), plk_peer_ref(peer));
     server->figures.accepted++;
     if (g_hash_table_size(server->peers) > max) {
-        peer->refused = true;
+        peer->refusal = "too many clients; close one, or raise max_clients";
         server->figures.refused++;
     }
     pthread_mutex_unlock(&server->lock);

@@ -63,6 +63,7 @@ typedef struct PlkServerOptions {
     unsigned keepalive_count;  /* 0 = 5: pings without an answer that end it */
     const PlkProgram *const *programs; /* NULL-terminated */
     void (*attach)(PlkPeer *peer, void *arg); /* makes peer->session; NULL */
+    void (*closed)(PlkPeer *peer, void *arg); /* the talking is over; NULL */
     void (*detach)(PlkPeer *peer, void *arg); /* with the last reference; NULL */
     void *arg;
 } PlkServerOptions;
