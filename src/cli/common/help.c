@@ -138,6 +138,8 @@ void plk_verbs_help(const PlkVerb *const *verbs, const char *prefix, FILE *out)
     fprintf(out, "\n'%s COMMAND --help' tells about one of them.\n", prefix);
     if (!top)
         return;
+    if (plk_program.options)
+        fputc('\n', out);
     for (const PlkOption *o = plk_program.options; o && o->id; o++)
         print_option(o, out);
     for (const char *const *note = plk_program.notes; *note; note++)
