@@ -36,7 +36,7 @@ char *plk_place_path(const PlkPlace *place);
 /*
  * openat2: beneath, no links, no magic links, O_NONBLOCK | O_CLOEXEC | O_NOCTTY. Only regular files and directories come
  * back, others are -ELOOP (a link), -ENXIO (fifo, socket, device). -EMLINK: for writing, and another user's
- * file by a hard link.
+ * file by a hard link. Or any -errno of open.
  */
 int plk_place_open(const PlkPlace *place, int flags);
 
@@ -145,6 +145,8 @@ typedef struct PlkVolumeDriver {
 
 /* Never NULL: formats that we only list have the driver that hands all to qemu-img, or refuses. */
 const PlkVolumeDriver *plk_volume_driver(PlkFileFormat format);
+/* For a volume that is there: a bare ploop image, without a directory, is in the hands of the raw driver. */
+const PlkVolumeDriver *plk_volume_driver_of(const PlkVolumeFacts *facts);
 extern const PlkVolumeDriver plk_driver_raw, plk_driver_dir, plk_driver_qemu, plk_driver_ploop;
 
 /* mode, owner and label of a new file or directory. -1 in permissions: 0600 (directories 0711), our own ids. */

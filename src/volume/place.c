@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opening what stands in a pool directory. The directory may belong to somebody who wishes us ill: a name may be a
+ * link, a fifo that never answers, a device, a second name of somebody else's file. So a name is opened
+ * beneath its directory only, without waiting, and judged by fstat of what was opened; nothing is looked up twice.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <glib.h>
+
+#include "base/cleanup.h"
+#include "volume/plain.h"
+
+char *plk_place_path(const PlkPlace *place)
+{
+    const char *slash = g_str_has_suffix(place->dir_path, "/") ? "" : "/";
+
+    return g_strconcat(place->dir_path, slash, place->name, NULL);
+}
+
+/* openat2, or what comes closest for one component where a kernel or sandbox does not have it. */
+static int open_beneath(const PlkPlace *place, int flags)
+{
+    struct open_how how = {
+        .flags = (uint64_t)flags,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    long fd = syscall(SYS_openat2, place->dir, place->name, &how, sizeof how);
+
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+        fd = openat(place->dir, place->name, flags | O_NOFOLLOW);
+    return fd < 0 ? -errno : (int)fd;
+}
+
+static int judge(const struct stat *st, int flags)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+
+    if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+        return -ENXIO;
+    if (writes && S_ISREG(st->st_mode) && st->st_nlink > 1 && st->st_uid != geteuid())
+        return -EMLINK;
+    return 0;
+}
+
+int plk_place_open(const PlkPlace *place, int flags)
+{
+    struct stat st;
+    PLK_CLOSE int fd = -1;
+    int r;
+
+    if (!plk_name_is_component(place->name))
+        return -EINVAL;
+    /* Opening alone may have effects (a watchdog device): what is no file already is not even opened. */
+    if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (S_ISLNK(st.st_mode))
+        return -ELOOP;
+    r = judge(&st, O_RDONLY);
+    if (r < 0)
+        return r;
+    fd = open_beneath(place, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    r = judge(&st, flags);
+    return r < 0 ? r : PLK_TAKE_FD(fd);
+}
