@@ -78,7 +78,7 @@ for from in raw disk cow; do
         ctl -q vol delete "p/$from-$format"
     done
 done
-prints "Vol other/raw cloned" true 2>/dev/null || ctl -q vol clone p/raw raw --to-pool other
+prints "Vol raw cloned from raw" ctl vol clone p/raw raw --to-pool other
 same p/raw other/raw
 prints "Vol made created from input vol raw" ctl vol create-from other \
     <(echo "<volume><name>made</name><target><format type='raw'/></target></volume>") raw --inputpool p
