@@ -236,8 +236,12 @@ static bool take(PlkPeer *peer, PlkMessage *message)
 
 static void end_handshake(PlkPeer *peer)
 {
+    PlkTransport *t = peer->transport;
+    const char *subject = t->ops->subject ? t->ops->subject(t) : NULL;
+
     PLK_LOCKED(&peer->lock);
     peer->handshaken = true;
+    peer->identity.x509 = subject ? plk_strdup(subject) : NULL;
 }
 
 /* 0: shaken hands. */
