@@ -15,6 +15,7 @@
 #include "cli/common/command.h"
 
 #define PIECE ((size_t)1 << 20)
+#define PATIENCE_MS 200
 
 typedef struct Pump {
     PlkStream *stream;
@@ -54,39 +55,52 @@ static int progress(Pump *p, uint64_t more, PlkError *err)
 
 /* ---- in ---- */
 
-/* As read(), but a signal that asks to stop ends it. */
-static ssize_t read_some(const Pump *p, size_t len)
+/*
+ * Until there is something to read. Between two looks the stream is asked, by writing nothing, whether
+ * somebody cancelled the job; a signal of our own ends the wait as well.
+ */
+static int wait_for_input(const Pump *p)
 {
     struct pollfd wait = {.fd = p->fd, .events = POLLIN};
 
-    while (!p->holes && poll(&wait, 1, -1) < 0)
-        if (errno != EINTR || plk_cancelled())
-            return errno == EINTR ? -ECANCELED : -errno;
     for (;;) {
-        ssize_t n = read(p->fd, p->buf, len);
+        int n = poll(&wait, 1, PATIENCE_MS), rc;
 
-        if (n >= 0 || errno != EINTR)
-            return n < 0 ? -errno : n;
         if (plk_cancelled())
             return -ECANCELED;
+        if (n > 0 || (n < 0 && errno != EINTR))
+            return n > 0 ? 0 : -errno;
+        rc = plk_stream_write(p->stream, p->buf, 0);
+        if (rc < 0)
+            return rc;
     }
 }
 
-/* Bytes of hole at the present place, which is moved behind it. */
-static uint64_t skip_hole(const Pump *p, uint64_t left)
+static ssize_t read_some(const Pump *p, size_t len)
 {
-    off_t at = lseek(p->fd, 0, SEEK_CUR), size, data;
-    uint64_t hole;
+    ssize_t n;
+    int rc = p->holes ? 0 : wait_for_input(p);
 
-    if (at < 0)
-        return 0;
-    size = lseek(p->fd, 0, SEEK_END);
+    if (rc < 0)
+        return rc;
+    do
+        n = read(p->fd, p->buf, len);
+    while (n < 0 && errno == EINTR && !plk_cancelled());
+    return n < 0 ? -errno : n;
+}
+
+/* A regular file from its present place on: that much of hole, then that much of data. The place stays. */
+static void next_run(const Pump *p, uint64_t *ret_hole, uint64_t *ret_data)
+{
+    off_t at = lseek(p->fd, 0, SEEK_CUR), size = lseek(p->fd, 0, SEEK_END), data, end;
+
     data = lseek(p->fd, at, SEEK_DATA);
     if (data < 0)
         data = errno == ENXIO ? PLK_MAX(size, at) : at;
-    hole = PLK_MIN((uint64_t)(data - at), left);
-    (void)lseek(p->fd, at + (off_t)hole, SEEK_SET);
-    return hole;
+    end = lseek(p->fd, data, SEEK_HOLE);
+    *ret_hole = (uint64_t)(data - at);
+    *ret_data = end > data ? (uint64_t)(end - data) : UINT64_MAX;
+    (void)lseek(p->fd, at, SEEK_SET);
 }
 
 static int feed(Pump *p, ssize_t n, PlkError *err)
@@ -109,6 +123,8 @@ static int feed_hole(Pump *p, uint64_t len, PlkError *err)
     if (rc < 0)
         return plk_fail_io(err, PLK_ERROR_WRITE, rc, "the volume takes no more of '%s' at %llu", p->name,
                            (unsigned long long)p->stream->position);
+    if (lseek(p->fd, (off_t)len, SEEK_CUR) < 0)
+        return plk_fail_errno(err, PLK_ERROR_READ, errno, "cannot read '%s'", p->name);
     return progress(p, len, err);
 }
 
@@ -126,25 +142,26 @@ static uint64_t expected(const Pump *p, uint64_t length)
 int plk_pump_in(int fd, const char *name, PlkStream *to, uint64_t length, bool sparse, PlkError *err)
 {
     PUMP p = {0};
-    ssize_t n;
 
     if (begin(to, fd, name, "upload", &p, err) < 0)
         return -1;
     p.total = expected(&p, length);
-    while (length) {
-        uint64_t hole = sparse && p.holes ? skip_hole(&p, length) : 0;
+    while (p.done < length) {
+        uint64_t left = length - p.done, hole = 0, data = UINT64_MAX;
+        ssize_t n;
 
-        if (hole && feed_hole(&p, hole, err) < 0)
-            return -1;
-        length -= hole;
-        if (!length)
-            break;
-        n = read_some(&p, (size_t)PLK_MIN(length, (uint64_t)PIECE));
+        if (sparse && p.holes)
+            next_run(&p, &hole, &data);
+        if (hole) {
+            if (feed_hole(&p, PLK_MIN(hole, left), err) < 0)
+                return -1;
+            continue;
+        }
+        n = read_some(&p, (size_t)PLK_MIN(PLK_MIN(left, data), (uint64_t)PIECE));
         if (n == 0)
-            break;
+            return 0;
         if (feed(&p, n, err) < 0)
             return -1;
-        length -= (uint64_t)n;
     }
     return 0;
 }
