@@ -22,6 +22,7 @@
 
 /* A multiple of three, so that patterns of three bytes go on from one write to the next. */
 #define BUFFER (3u << 20)
+#define TRIM_UNIT (1u << 20) /* at least a block of any filesystem */
 
 /* Patterns are three bytes long. */
 typedef struct Pass {
@@ -231,7 +232,9 @@ static int wipe_by(Wipe *w, const Pass *passes)
 /* The filesystem hands the blocks back, and to the disk as far as it passes discards on. */
 static int trim(const PlkPlace *at, Wipe *w, PlkError *err)
 {
-    if (w->size && fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)w->size) < 0) {
+    uint64_t blocks = PLK_MIN(plk_round_up(w->size, TRIM_UNIT), INT64_MAX); /* the last one whole */
+
+    if (w->size && fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)blocks) < 0) {
         if (errno == EOPNOTSUPP)
             return plk_fail(err, PLK_ERROR_NO_ALGORITHM, "'%s/%s': its filesystem cannot trim", at->dir_path,
                             at->name);
