@@ -106,3 +106,41 @@ PLK_PROCEDURE(auth_polkit)
     ((rpc_int *)ret)->value = 1;
     return 0;
 }
+
+/* ---- SASL ---- */
+
+static int check_sasl(const PlkCall *call, PlkError *err)
+{
+    return call->peer->listener->auth == PLK_AUTH_SASL ? 0
+                                                       : plk_fail(err, PLK_ERROR_AUTH, "this socket does not use SASL");
+}
+
+static void begin_layer(PlkPeer *peer)
+{
+    plk_sasl_layer(((PlkSession *)peer->session)->sasl, peer);
+}
+
+PLK_PROCEDURE(auth_sasl_init)
+{
+    return check_sasl(call, err) < 0 ? -1 : plk_sasl_mechanisms(&plk_session(call)->sasl, call->peer, ret, err);
+}
+
+PLK_PROCEDURE(auth_sasl_start)
+{
+    rpc_sasl_reply *reply = ret;
+
+    if (check_sasl(call, err) < 0 || plk_sasl_start(&plk_session(call)->sasl, call->peer, args, reply, err) < 0)
+        return -1;
+    call->replied = reply->complete ? begin_layer : NULL;
+    return 0;
+}
+
+PLK_PROCEDURE(auth_sasl_step)
+{
+    rpc_sasl_reply *reply = ret;
+
+    if (check_sasl(call, err) < 0 || plk_sasl_step(&plk_session(call)->sasl, call->peer, args, reply, err) < 0)
+        return -1;
+    call->replied = reply->complete ? begin_layer : NULL;
+    return 0;
+}

@@ -8,6 +8,7 @@
 #include "pool/volumes.h"
 #include "rpc/call.h"
 #include "rpc/protocol.h"
+#include "rpc/sasl.h"
 
 /* The rights of access control: libvirt's names. */
 typedef enum PlkRight {
@@ -51,6 +52,7 @@ typedef struct PlkDaemon {
 typedef struct PlkSession {
     PlkDaemon *daemon;
     bool secure; /* nobody on the way can read what is said */
+    PlkSasl *sasl; /* while it is being found out who speaks, and longer if there is a layer */
 } PlkSession;
 
 static inline PlkSession *plk_session(const PlkCall *call)
@@ -118,6 +120,9 @@ PLK_PROCEDURE(close_callback);
 PLK_PROCEDURE(set_identity);
 PLK_PROCEDURE(auth_list);
 PLK_PROCEDURE(auth_polkit);
+PLK_PROCEDURE(auth_sasl_init);
+PLK_PROCEDURE(auth_sasl_start);
+PLK_PROCEDURE(auth_sasl_step);
 
 PLK_PROCEDURE(event_register);
 PLK_PROCEDURE(event_deregister);

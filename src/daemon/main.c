@@ -105,7 +105,10 @@ static void closed(PlkPeer *peer, void *arg)
 
 static void detach(PlkPeer *peer, void *arg)
 {
-    g_free(peer->session);
+    PlkSession *session = peer->session;
+
+    plk_sasl_free(session->sasl);
+    g_free(session);
 }
 
 /* ---- signals ---- */

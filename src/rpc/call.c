@@ -121,6 +121,8 @@ static void run(PlkPeer *peer, PlkMessage *message)
         plk_peer_send_last(peer, reply);
     else
         plk_peer_send(peer, reply);
+    if (call.replied && plk_peer_wait_drained(peer))
+        call.replied(peer);
     if (download)
         plk_rpc_stream_run(download);
 }

@@ -12,6 +12,8 @@ struct PlkCall {
     PlkStream *upload, *download; /* taken over; opens a stream under this call's serial after a good reply */
     bool sparse;                  /* it may have holes */
     bool last;                    /* the connection ends with the reply */
+    void (*replied)(PlkPeer *peer); /* called when the reply is out, before anything else is read from this peer;
+                                       only for what may be called by a peer that has not shown who it is */
 };
 
 /* The reading role: a CALL frame has come. False: the role is given away. */

@@ -205,6 +205,12 @@ static int send_queue(PlkPeer *peer)
         plk_server_count(peer->server, false, 0, m->frame.length);
         free(m);
     }
+    if (t->ops->flush && !peer->closed) {
+        int r = t->ops->flush(t); /* never waits */
+
+        if (r < 0)
+            return r;
+    }
     peer->sending = false;
     pthread_cond_broadcast(&peer->moved);
     return 0;

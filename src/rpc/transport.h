@@ -20,6 +20,8 @@ typedef struct PlkTransportOps {
     int (*handshake)(PlkTransport *t, short *ret_events);
     /* Received already, though the socket shows nothing. NULL: never. */
     bool (*buffered)(PlkTransport *t);
+    /* What send() took and still has: 0 = nothing (any more), -EAGAIN. NULL: never any. */
+    int (*flush)(PlkTransport *t);
     /* After the handshake: who the other end has shown to be; NULL as an answer, or as a function: unknown. */
     const char *(*subject)(PlkTransport *t);
     void (*close)(PlkTransport *t); /* frees, too */
