@@ -83,6 +83,8 @@ extern const PlkVerb plk_verb_pool, plk_verb_vol, plk_verb_snapshot, plk_verb_jo
 
 /* ---- what a verb works on ---- */
 
+PlkStorageOptions plk_storage_options(PlkStorageRole role); /* as the settings say */
+
 typedef struct PlkSession {
     PlkStorage *storage;
     PlkPool *pool;

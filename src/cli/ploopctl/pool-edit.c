@@ -79,7 +79,7 @@ static bool edit_again(const PlkError *err)
 }
 
 /* 1: it is as it was. */
-static int edit_once(PlkPool *pool, const char *file, const char *before, PlkPoolDef **ret, PlkError *err)
+static int edit_once(const char *name, const char *file, const char *before, PlkPoolDef **ret, PlkError *err)
 {
     g_autofree char *after = NULL;
     plk_cleanup(plk_pool_def_freep) PlkPoolDef *def = NULL;
@@ -90,54 +90,78 @@ static int edit_once(PlkPool *pool, const char *file, const char *before, PlkPoo
         return 1;
     if (plk_pool_def_parse(after, PLK_PARSE_DEFINE, &def, err) < 0)
         return -1;
-    if (strcmp(def->name, plk_pool_name(pool)) != 0)
+    if (strcmp(def->name, name) != 0)
         return plk_fail(err, PLK_ERROR_CONFIG, "the name of pool '%s' cannot be edited; define another one",
-                        plk_pool_name(pool));
+                        name);
     *ret = PLK_TAKE(def);
     return 0;
 }
 
-static int edit(const PlkSession *s, const char *file, const char *before)
+/* The state is opened for the moment of the change alone: nobody waits for a person who types. */
+static int define(PlkPoolDef *def, PlkError *err)
+{
+    PlkStorageOptions options = plk_storage_options(PLK_STORAGE_COMMAND);
+    plk_cleanup(plk_storage_closep) PlkStorage *storage = NULL;
+
+    if (plk_storage_open(&options, &storage, err) < 0) {
+        plk_pool_def_free(def);
+        return -1;
+    }
+    return plk_storage_define(storage, def, NULL, err);
+}
+
+static int edit(const char *name, const char *file, const char *before)
 {
     PlkPoolDef *def;
     PlkError err;
     int rc;
 
     for (;;) {
-        rc = edit_once(s->pool, file, before, &def, &err);
+        rc = edit_once(name, file, before, &def, &err);
         if (rc == 0)
-            rc = plk_storage_define(s->storage, def, NULL, &err);
+            rc = define(def, &err);
         if (rc == 1)
-            plk_say(1, "Pool %s XML configuration not changed.", plk_pool_name(s->pool));
+            plk_say(1, "Pool %s XML configuration not changed.", name);
         else if (rc == 0)
-            plk_say(1, "Pool %s XML configuration edited.", plk_pool_name(s->pool));
+            plk_say(1, "Pool %s XML configuration edited.", name);
         else if (edit_again(&err))
             continue;
         return rc < 0 ? plk_ctl_exit_code(err.code) : PLK_EXIT_OK;
     }
 }
 
-static int run(const PlkArgs *args)
+/* What the next start takes, as text. 0 or the exit code. */
+static int definition_of(const PlkArgs *args, char **ret_name, char **ret_xml)
 {
-    const char *tmp = getenv("TMPDIR");
-    g_autofree char *file = g_build_filename(tmp && *tmp ? tmp : "/tmp", "ploopctl-XXXXXX.xml", NULL);
-    g_autofree char *before = NULL;
     plk_cleanup(plk_pool_def_freep) PlkPoolDef *def = NULL;
-    PLK_CLOSE int fd = -1;
     PLK_SESSION s = {0};
-    PlkError err;
-    int rc = plk_need_pool(args, PLK_STORAGE_COMMAND, &s);
+    int rc = plk_need_pool(args, PLK_STORAGE_LOOK, &s);
 
     if (rc)
         return rc;
     def = plk_pool_definition(s.pool, true);
-    before = plk_pool_def_format(def);
+    *ret_name = g_strdup(def->name);
+    *ret_xml = plk_pool_def_format(def);
+    return 0;
+}
+
+static int run(const PlkArgs *args)
+{
+    const char *tmp = getenv("TMPDIR");
+    g_autofree char *file = g_build_filename(tmp && *tmp ? tmp : "/tmp", "ploopctl-XXXXXX.xml", NULL);
+    g_autofree char *name = NULL, *before = NULL;
+    PLK_CLOSE int fd = -1;
+    PlkError err;
+    int rc = definition_of(args, &name, &before);
+
+    if (rc)
+        return rc;
     fd = mkostemps(file, strlen(".xml"), O_CLOEXEC);
     if (fd < 0) {
         plk_fail_errno(&err, PLK_ERROR_CREATE, errno, "cannot make '%s'", file);
         return plk_cli_fail(&err);
     }
-    rc = write_text(fd, file, before, &err) < 0 ? plk_cli_fail(&err) : edit(&s, file, before);
+    rc = write_text(fd, file, before, &err) < 0 ? plk_cli_fail(&err) : edit(name, file, before);
     unlink(file);
     return rc;
 }

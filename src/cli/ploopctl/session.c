@@ -19,10 +19,18 @@ void plk_session_end(PlkSession *session)
     *session = (PlkSession){0};
 }
 
+PlkStorageOptions plk_storage_options(PlkStorageRole role)
+{
+    return (PlkStorageOptions){
+        .config_dir = plk_settings.config_dir,
+        .runtime_dir = plk_settings.runtime_dir,
+        .role = role,
+    };
+}
+
 int plk_need_storage(PlkStorageRole role, PlkSession *ret)
 {
-    PlkStorageOptions options = {
-        .config_dir = plk_settings.config_dir, .runtime_dir = plk_settings.runtime_dir, .role = role};
+    PlkStorageOptions options = plk_storage_options(role);
     PlkError err;
 
     return plk_storage_open(&options, &ret->storage, &err) < 0 ? plk_cli_fail(&err) : 0;
