@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,21 +38,54 @@ static char **editor_words(const char *file)
 }
 
 /* The one program that is looked for in $PATH: which one it is, is the user's to say. */
-static int run_editor(const char *file, PlkError *err)
+static int start_editor(char **argv, pid_t *ret)
 {
-    g_auto(GStrv) argv = editor_words(file);
-    int status, rc;
-    pid_t pid;
+    posix_spawnattr_t attributes;
+    sigset_t usual;
+    int rc;
 
-    rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
-    if (rc)
-        return plk_fail_errno(err, PLK_ERROR_HELPER, rc, "cannot run the editor '%s'; set EDITOR", argv[0]);
+    sigemptyset(&usual);
+    sigaddset(&usual, SIGINT);
+    sigaddset(&usual, SIGQUIT);
+    sigaddset(&usual, SIGPIPE);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &usual);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    rc = posix_spawnp(ret, argv[0], NULL, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
+    return rc;
+}
+
+static int wait_for(pid_t pid, const char *editor, PlkError *err)
+{
+    int status;
+
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
-            return plk_fail_errno(err, PLK_ERROR_HELPER, errno, "cannot wait for the editor '%s'", argv[0]);
+            return plk_fail_errno(err, PLK_ERROR_HELPER, errno, "cannot wait for the editor '%s'", editor);
     if (!WIFEXITED(status) || WEXITSTATUS(status))
-        return plk_fail(err, PLK_ERROR_HELPER, "the editor '%s' failed; nothing was changed", argv[0]);
+        return plk_fail(err, PLK_ERROR_HELPER, "the editor '%s' failed; nothing was changed", editor);
     return 0;
+}
+
+/* Ctrl-C in an editor is the editor's, not ours. */
+static int run_editor(const char *file, PlkError *err)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, interrupt, quit;
+    g_auto(GStrv) argv = editor_words(file);
+    pid_t pid;
+    int rc;
+
+    sigaction(SIGINT, &ignore, &interrupt);
+    sigaction(SIGQUIT, &ignore, &quit);
+    rc = start_editor(argv, &pid);
+    if (rc)
+        plk_fail_errno(err, PLK_ERROR_HELPER, rc, "cannot run the editor '%s'; set EDITOR", argv[0]);
+    else
+        rc = wait_for(pid, argv[0], err);
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGQUIT, &quit, NULL);
+    return rc ? -1 : 0;
 }
 
 static int write_text(int fd, const char *file, const char *text, PlkError *err)
