@@ -36,7 +36,8 @@ typedef struct PlkPoolDevice {
 
 typedef struct PlkPoolAuth {
     char *type; /* "chap", "ceph" */
-    char *username, *secret_uuid, *secret_usage;
+    char *username;
+    char *secret_type, *secret_uuid, *secret_usage; /* of the last two exactly one is given */
 } PlkPoolAuth;
 
 /* name and value of a mount option (value NULL) or an rbd option. */
@@ -50,7 +51,7 @@ typedef struct PlkPoolSource {
     PlkPoolDevice *devices;
     size_t n_devices;
     char *dir, *name, *initiator, *vendor, *product, *protocol_ver;
-    struct PlkPoolAdapter *adapter; /* scsi; pool-def.c knows what is in it */
+    struct PlkPoolAdapter *adapter; /* scsi; adapter.h knows what is in it */
     PlkPoolAuth *auth;
     int format; /* index into plk_pool_source_formats() */
 } PlkPoolSource;
@@ -62,7 +63,7 @@ typedef struct PlkPoolDef {
     uint64_t capacity, allocation, available; /* bytes; printed, never parsed */
     int cow;                                  /* features/cow: -1 = not given, 0 = no, 1 = yes */
     PlkPoolSource source;
-    char *target; /* sanitised: one '/' at a time, none at the end; NULL where the type has none */
+    char *target; /* plk_path_sanitise()d; NULL where the type has none */
     PlkPermissions permissions;
     char *refresh_allocation; /* refresh/volume/@allocation: "default", "capacity" or NULL */
     PlkPoolOption *options;   /* fs:mount_opts or rbd:config_opts */
@@ -100,7 +101,7 @@ char *plk_pool_capabilities_format(const bool supported[PLK_POOL_TYPES]);
 /* virConnectGetCapabilities of a storage driver. */
 char *plk_capabilities_format(const bool supported[PLK_POOL_TYPES]);
 
-/* Collapses slashes and takes the last one off, as libvirt does; "/" stays. g_free */
+/* Collapses slashes and takes the last one off, as libvirt does; "/" stays, and two in front. g_free */
 char *plk_path_sanitise(const char *path);
 void plk_uuid_format(const unsigned char uuid[PLK_UUID_BYTES], char ret[PLK_UUID_CHARS + 1]);
 bool plk_uuid_parse(const char *text, unsigned char ret[PLK_UUID_BYTES]); /* spaces and dashes anywhere */
