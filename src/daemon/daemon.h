@@ -44,6 +44,8 @@ typedef struct PlkDaemon {
     PlkStorage *storage;
     PlkServer *server;
     PlkEvents *events;
+    const struct PlkConfig *config;
+    struct PlkTls *tls; /* NULL: no TLS */
     const char *uri;    /* "storage:///system" */
     bool polkit_access; /* each right is asked of polkit, as org.libvirt.api.OBJECT.RIGHT */
 } PlkDaemon;

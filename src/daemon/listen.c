@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The sockets ploopd listens on. */
+/* The sockets ploopd listens on, and who may use them. */
 #include "daemon/listen.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <grp.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,8 +16,13 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "rpc/sasl.h"
+#include "rpc/tls.h"
 
 #define BACKLOG 1024
+#define LIBVIRT_SOCKET "/run/libvirt/virtstoraged-sock"
+
+/* ---- unix ---- */
 
 static int address_of(const char *path, struct sockaddr_un *ret, PlkError *err)
 {
@@ -54,52 +62,223 @@ static int set_group(const char *path, const char *group, PlkError *err)
                : 0;
 }
 
-/* Nobody gets in between bind and chmod. */
-static int bind_and_listen(int fd, const struct sockaddr_un *a, const PlkUnixSocket *s, PlkError *err)
+int plk_bind_unix(const PlkUnixSocket *s, PlkError *err)
 {
-    mode_t was = umask(0177);
-    int r = bind(fd, (const struct sockaddr *)a, sizeof *a);
-
-    umask(was);
-    if (r < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot make the socket '%s'", s->path);
-    if ((s->group && set_group(s->path, s->group, err) < 0))
-        return -1;
-    if (chmod(s->path, (mode_t)s->mode) < 0 || listen(fd, BACKLOG) < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot listen on '%s'", s->path);
-    return 0;
-}
-
-int plk_listen_unix(PlkDaemon *daemon, const PlkUnixSocket *s, PlkError *err)
-{
-    PLK_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    PLK_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un a;
-    PlkListener listener;
+    mode_t was;
+    int r;
 
     if (fd < 0)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot make a socket");
-    if (address_of(s->path, &a, err) < 0 || clear_the_way(&a, err) < 0 || bind_and_listen(fd, &a, s, err) < 0)
+    if (address_of(s->path, &a, err) < 0 || clear_the_way(&a, err) < 0)
         return -1;
-    listener = (PlkListener){.fd = fd, .name = s->path, .read_only = s->read_only, .auth = s->auth};
+    was = umask(0177); /* nobody gets in between bind and chmod */
+    r = bind(fd, (const struct sockaddr *)&a, sizeof a);
+    umask(was);
+    if (r < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot make the socket '%s'", s->path);
+    if (s->group && set_group(s->path, s->group, err) < 0)
+        return -1;
+    if (chmod(s->path, (mode_t)s->mode) < 0 || listen(fd, BACKLOG) < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot listen on '%s'", s->path);
+    return PLK_TAKE_FD(fd);
+}
+
+static int listen_unix(PlkDaemon *daemon, const PlkUnixSocket *s, PlkError *err)
+{
+    PLK_CLOSE int fd = plk_bind_unix(s, err);
+    PlkListener listener = {.fd = fd, .name = s->read_only ? "unix, read-only" : "unix", .read_only = s->read_only,
+                            .auth = s->auth};
+
+    if (fd < 0 || plk_server_listen(daemon->server, &listener, err) < 0)
+        return -1;
+    (void)PLK_TAKE_FD(fd);
+    return 0;
+}
+
+static char *socket_path(const PlkConfig *config)
+{
+    return config->socket ? g_strdup(config->socket) : config->libvirt ? g_strdup(LIBVIRT_SOCKET) : NULL;
+}
+
+static int listen_both(PlkDaemon *daemon, const PlkConfig *config, const char *path, PlkError *err)
+{
+    g_autofree char *read_only = g_strconcat(path, "-ro", NULL);
+    int mode = config->socket_mode >= 0 ? config->socket_mode : config->auth == PLK_AUTH_POLKIT ? 0777 : 0700;
+    PlkUnixSocket rw = {.path = path, .mode = mode, .group = config->socket_group, .auth = config->auth};
+    PlkUnixSocket ro = rw;
+
+    ro.path = read_only;
+    ro.read_only = true;
+    return listen_unix(daemon, &rw, err) < 0 || listen_unix(daemon, &ro, err) < 0 ? -1 : 0;
+}
+
+/* The units start the read-write socket first. */
+static int listen_systemd(PlkDaemon *daemon, const PlkConfig *config, int *ret_n, PlkError *err)
+{
+    int n = sd_listen_fds(1);
+
+    *ret_n = n > 0 ? n : 0;
+    for (int i = 0; i < n; i++) {
+        PlkListener listener = {.fd = SD_LISTEN_FDS_START + i, .name = i ? "systemd, read-only" : "systemd",
+                                .read_only = i == 1, .auth = config->auth};
+
+        if (plk_server_listen(daemon->server, &listener, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- TCP ---- */
+
+/* "host:port", "[v6]:port", ":port" */
+static int split_address(const char *text, char **ret_host, char **ret_port, PlkError *err)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+
+    if (!colon || !colon[1])
+        return plk_fail(err, PLK_ERROR_CONFIG, "'%s' is no HOST:PORT to listen on", text);
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']')
+        *ret_host = g_strndup(text + 1, len - 2);
+    else
+        *ret_host = len ? g_strndup(text, len) : NULL;
+    *ret_port = g_strdup(colon + 1);
+    return 0;
+}
+
+static int listen_at(PlkDaemon *daemon, const struct addrinfo *a, const char *text, PlkListener listener, PlkError *err)
+{
+    PLK_CLOSE int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+    int on = 1;
+
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (a->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (fd < 0 || bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot listen on '%s'", text);
+    listener.fd = fd;
     if (plk_server_listen(daemon->server, &listener, err) < 0)
         return -1;
     (void)PLK_TAKE_FD(fd);
     return 0;
 }
 
-int plk_listen_systemd(PlkDaemon *daemon, PlkAuth auth, unsigned *ret_n, PlkError *err)
+/* listener: all but the descriptor. */
+static int listen_tcp(PlkDaemon *daemon, const char *text, PlkListener listener, PlkError *err)
 {
-    int n = sd_listen_fds(1);
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    g_autofree char *host = NULL, *port = NULL;
+    struct addrinfo *list = NULL;
+    int r;
 
-    *ret_n = 0;
-    for (int i = 0; i < n; i++) {
-        /* The units start the read-write socket first. */
-        PlkListener listener = {.fd = SD_LISTEN_FDS_START + i, .name = i ? "systemd, read-only" : "systemd",
-                                .read_only = i == 1, .auth = auth};
+    if (split_address(text, &host, &port, err) < 0)
+        return -1;
+    r = getaddrinfo(host, port, &hints, &list);
+    if (r)
+        return plk_fail(err, PLK_ERROR_CONFIG, "cannot listen on '%s': %s", text, gai_strerror(r));
+    for (struct addrinfo *a = list; a && r == 0; a = a->ai_next)
+        r = listen_at(daemon, a, text, listener, err);
+    freeaddrinfo(list);
+    return r;
+}
 
-        if (plk_server_listen(daemon->server, &listener, err) < 0)
-            return -1;
-        ++*ret_n;
-    }
+static int listen_plain_tcp(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
+{
+    PlkListener listener = {.name = "tcp", .auth = config->tcp_auth,
+                            .wrap = config->tcp_auth == PLK_AUTH_SASL ? plk_sasl_wrap : NULL};
+
+    if (config->tcp_auth == PLK_AUTH_POLKIT)
+        return plk_fail(err, PLK_ERROR_CONFIG, "polkit knows only local processes: [tcp] auth is to be sasl, or none");
+    return listen_tcp(daemon, config->tcp, listener, err);
+}
+
+static int listen_tls(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
+{
+    PlkTlsOptions options = {.ca = config->ca, .crl = config->crl, .cert = config->cert, .key = config->key,
+                             .trust_anybody = config->tls_trust_anybody, .priority = config->tls_priority,
+                             .allowed = (const char *const *)config->tls_names};
+    PlkListener listener = {.name = "tls", .auth = config->tls_auth, .wrap = plk_tls_wrap};
+
+    if (config->tls_auth == PLK_AUTH_POLKIT)
+        return plk_fail(err, PLK_ERROR_CONFIG, "polkit knows only local processes: [tls] auth is to be sasl, or none");
+    if (plk_tls_new(&options, &daemon->tls, err) < 0)
+        return -1;
+    listener.wrap_arg = daemon->tls;
+    return listen_tcp(daemon, config->tls, listener, err);
+}
+
+/* ---- all ---- */
+
+static bool wants_sasl(const PlkConfig *config)
+{
+    return config->auth == PLK_AUTH_SASL || (config->tcp && config->tcp_auth == PLK_AUTH_SASL) ||
+           (config->tls && config->tls_auth == PLK_AUTH_SASL);
+}
+
+int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
+{
+    const PlkSaslOptions sasl = {.app = "libvirt", .allowed = (const char *const *)config->sasl_users};
+    g_autofree char *path = socket_path(config);
+    int n;
+
+    if (wants_sasl(config) && plk_sasl_setup(&sasl, err) < 0)
+        return -1;
+    if (listen_systemd(daemon, config, &n, err) < 0)
+        return -1;
+    if (n == 0 && path && listen_both(daemon, config, path, err) < 0)
+        return -1;
+    if (config->tcp && listen_plain_tcp(daemon, config, err) < 0)
+        return -1;
+    if (config->tls && listen_tls(daemon, config, err) < 0)
+        return -1;
+    if (n == 0 && !path && !config->tcp && !config->tls)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "no socket to listen on; give --socket PATH");
     return 0;
+}
+
+void plk_unlisten(const PlkConfig *config)
+{
+    g_autofree char *path = socket_path(config), *read_only = path ? g_strconcat(path, "-ro", NULL) : NULL;
+
+    if (sd_listen_fds(0) > 0 || !path)
+        return;
+    unlink(path);
+    unlink(read_only);
+}
+
+/* ---- who connects ---- */
+
+/* Field 22 of /proc/PID/stat, behind the name in parentheses, in which anything may stand. */
+static uint64_t start_time(pid_t pid)
+{
+    char path[64], *end;
+    g_autofree char *text = NULL;
+    unsigned long long ticks = 0;
+
+    g_snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
+        return 0;
+    sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks);
+    return ticks;
+}
+
+static bool is_listed(const PlkConfig *config, uid_t uid)
+{
+    if (!config->users || uid == 0 || uid == geteuid())
+        return true;
+    for (size_t i = 0; i < config->n_users; i++)
+        if (config->users[i] == (int64_t)uid)
+            return true;
+    return false;
+}
+
+void plk_admit(PlkPeer *peer, const PlkConfig *config)
+{
+    if (peer->identity.pid <= 0)
+        return;
+    peer->identity.start_time = start_time(peer->identity.pid);
+    if (peer->listener->auth == PLK_AUTH_NONE && !is_listed(config, peer->identity.uid))
+        peer->refusal = "this user is not on ploopd's list of users";
 }

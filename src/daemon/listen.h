@@ -2,7 +2,7 @@
 /* The sockets ploopd listens on. */
 #pragma once
 
-#include "daemon/daemon.h"
+#include "daemon/config.h"
 
 typedef struct PlkUnixSocket {
     const char *path;
@@ -12,7 +12,13 @@ typedef struct PlkUnixSocket {
     const char *group; /* NULL = ours */
 } PlkUnixSocket;
 
-/* A stale socket file is replaced; one on which somebody listens is not: STATE. */
-int plk_listen_unix(PlkDaemon *daemon, const PlkUnixSocket *socket, PlkError *err);
-/* Sockets that systemd opened for us, the read-write one first, the read-only one second. *ret_n: how many. */
-int plk_listen_systemd(PlkDaemon *daemon, PlkAuth auth, unsigned *ret_n, PlkError *err);
+/* A stale socket file is replaced; one on which somebody listens is not: STATE. The descriptor, or -1. */
+int plk_bind_unix(const PlkUnixSocket *socket, PlkError *err);
+
+/* All that the config says, and what systemd has opened for us. ARGUMENT when there is nothing at all. */
+int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err);
+/* Removes our socket files. */
+void plk_unlisten(const PlkConfig *config);
+
+/* Whether who connected may, by the list of users; fills in what is known of it. */
+void plk_admit(PlkPeer *peer, const PlkConfig *config);

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -76,22 +77,34 @@ static int perform(PlkCall *call, const PlkProcedure *procedure, const PlkMessag
     return r;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static PlkMessage *answer(PlkCall *call, const PlkMessage *message)
 {
     PlkPeer *peer = call->peer;
     PlkFrame frame = plk_frame_answer(&call->frame, PLK_FRAME_REPLY, PLK_FRAME_OK);
+    const PlkServerOptions *options = plk_server_options(peer->server);
     const PlkProcedure *procedure;
+    uint64_t began = now_ns();
     PLK_FREE void *ret = NULL;
     PlkMessage *reply;
     PlkError err = {0};
     int r = -1;
 
-    procedure = find(plk_server_options(peer->server), &call->frame, &err);
+    procedure = find(options, &call->frame, &err);
     if (procedure && admit(peer, procedure, &err) == 0) {
         ret = plk_calloc(1, procedure->ret_size + 1);
         r = ret ? perform(call, procedure, message, ret, &err) : plk_fail_nomem(&err);
     }
     plk_server_count(peer->server, r < 0, 0, 0);
+    if (procedure && options->measured)
+        options->measured(peer, procedure, now_ns() - began, r < 0 ? &err : NULL, options->arg);
     plk_debug(PLK_DEBUG_RPC, "peer %lu: %s serial %u: %s", peer->id, procedure ? procedure->name : "call",
               call->frame.serial, r < 0 ? err.message : "ok");
     if (r < 0)

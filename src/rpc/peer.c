@@ -75,7 +75,7 @@ void plk_peer_close(PlkPeer *peer, const char *why)
     plk_debug(PLK_DEBUG_RPC, "peer %lu: %s", peer->id, why);
     plk_rpc_streams_drop(peer);
     if (options->closed)
-        options->closed(peer, options->arg);
+        options->closed(peer, why, options->arg);
     plk_server_forget(peer->server, peer);
 }
 

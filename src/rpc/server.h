@@ -63,8 +63,11 @@ typedef struct PlkServerOptions {
     unsigned keepalive_count;  /* 0 = 5: pings without an answer that end it */
     const PlkProgram *const *programs; /* NULL-terminated */
     void (*attach)(PlkPeer *peer, void *arg); /* makes peer->session; NULL */
-    void (*closed)(PlkPeer *peer, void *arg); /* the talking is over; NULL */
+    void (*closed)(PlkPeer *peer, const char *why, void *arg); /* the talking is over; NULL */
     void (*detach)(PlkPeer *peer, void *arg); /* with the last reference; NULL */
+    /* A known procedure was carried out, or refused: how long it took, and why it failed (NULL: it did not); NULL */
+    void (*measured)(const PlkPeer *peer, const PlkProcedure *procedure, uint64_t nanoseconds, const PlkError *failure,
+                     void *arg);
     void *arg;
 } PlkServerOptions;
 
