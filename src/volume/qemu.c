@@ -482,7 +482,8 @@ static int remake(const PlkPlace *at, int fd, const PlkVolumeFacts *facts, const
 
     like.target.format = facts->format;
     like.target.cluster = facts->cluster;
-    like.target.compat = facts->format == PLK_FILE_QCOW2 ? (facts->compat_1_1 ? "1.1" : "0.10") : NULL;
+    if (facts->format == PLK_FILE_QCOW2)
+        like.target.compat = (char *)(facts->compat_1_1 ? "1.1" : "0.10");
     like.target.lazy_refcounts = facts->lazy_refcounts;
     like.target.extended_l2 = facts->extended_l2;
     add_create(&call, &like, 0, facts->capacity, NULL);

@@ -403,7 +403,7 @@ TEST(a_description_says_what_was_found)
 
     pool_make();
     at = pool_at("top");
-    base = g_strdup_printf("./base", pool_dir);
+    base = g_strdup_printf("%s/base", pool_dir);
     CHECK_INT(QEMU_IMG("create", "-f", "qcow2", "base", "10M"), 0);
     CHECK_INT(QEMU_IMG("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top", "20M"), 0);
     f = pool_probe("top");

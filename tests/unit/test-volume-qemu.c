@@ -2,6 +2,7 @@
 /* qcow2 and its kin, made and changed by qemu-img on a short leash. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "pool-dir.h"
@@ -318,6 +319,7 @@ static pid_t start_user(const char *name)
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR);
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(null, 1);
         execl(program, program, "bench", "-q", "-w", "-t", "writeback", "-f", "qcow2", "-c", "1000000000", name, NULL);
         _exit(127);

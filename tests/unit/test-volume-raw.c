@@ -128,6 +128,9 @@ TEST(a_clone_is_the_same_to_the_byte_and_as_sparse)
     CHECK(pool_same("src", "dst"));
     CHECK(pool_blocks("dst") <= pool_blocks("src") + 65536);
     CHECK_INT(pool_size("dst"), 64 * MIB + 7);
+    CHECK(truncate("src", 70 * MIB + 1) == 0 && unlink("dst") == 0); /* and one that ends in a hole */
+    CHECK_OK(clone_to("dst", "src", 0, 0, &err), err);
+    CHECK(pool_same("src", "dst"));
 }
 
 TEST(a_clone_may_be_larger_and_is_never_smaller)
@@ -246,7 +249,22 @@ TEST(a_raw_source_is_never_taken_for_something_else)
     plk_volume_facts_clear(&f);
 }
 
-/* ---- delayed trouble ---- */
+/* ---- a full disk ---- */
+
+/* A filesystem of 1 MiB in the pool's directory "small"; its descriptor, or -1 where that is not allowed. */
+static int mount_small(void)
+{
+    CHECK(mkdir("small", 0700) == 0);
+    if (mount("none", "small", "tmpfs", 0, "size=1m") < 0)
+        return -1;
+    return open("small", O_RDONLY | O_DIRECTORY);
+}
+
+static void umount_small(int small)
+{
+    close(small);
+    umount2("small", MNT_DETACH);
+}
 
 TEST(a_copy_onto_a_full_disk_fails_and_leaves_nothing)
 {
@@ -256,24 +274,45 @@ TEST(a_copy_onto_a_full_disk_fails_and_leaves_nothing)
     PlkPlace at;
     PlkError err;
     int small, r;
+    bool left;
 
     pool_make();
-    CHECK(mkdir("small", 0700) == 0);
-    if (mount("none", "small", "tmpfs", 0, "size=1m") < 0)
-        return; /* needs root */
-    small = open("small", O_RDONLY | O_DIRECTORY);
+    small = mount_small();
+    if (small < 0)
+        return;
     pool_fill("src", 'a', 2 * MIB, 0);
     f = pool_probe("src");
     origin = (PlkVolumeOrigin){.place = pool_at("src"), .facts = &f};
     at = (PlkPlace){.dir = small, .dir_path = "small", .name = "dst"};
     r = raw->clone(&at, &def, &origin, 0, NULL, &err);
-    bool left = access("small/dst", F_OK) == 0;
-    close(small);
-    umount2("small", MNT_DETACH);
+    left = access("small/dst", F_OK) == 0;
+    umount_small(small);
     plk_volume_facts_clear(&f);
     CHECK_INT(r, -1);
     CHECK_INT(err.code, PLK_ERROR_NO_SPACE);
     CHECK(!left);
+}
+
+TEST(a_resize_onto_a_full_disk_keeps_the_old_size)
+{
+    PlkVolumeFacts f = {.format = PLK_FILE_RAW, .encryption = PLK_ENCRYPTION_NONE};
+    uint64_t size;
+    PlkPlace at;
+    PlkError err;
+    int small, r;
+
+    pool_make();
+    small = mount_small();
+    if (small < 0)
+        return;
+    pool_fill("small/v", 'a', 65536, 0);
+    at = (PlkPlace){.dir = small, .dir_path = "small", .name = "v"};
+    r = raw->resize(&at, &f, 8 * MIB, PLK_RESIZE_ALLOCATE, NULL, &err);
+    size = pool_size("small/v");
+    umount_small(small);
+    CHECK_INT(r, -1);
+    CHECK_INT(err.code, PLK_ERROR_NO_SPACE);
+    CHECK_INT(size, 65536);
 }
 
 /* ---- resize ---- */
