@@ -4,6 +4,8 @@
  * tar archive. The volume is held against changes from beginning to end; what is at FILE stays until the
  * result is whole and on stable storage.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <ploopkit/filesystem.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include "pump.h"
 #include "volume/publish.h"
 #include "volume/qemu-img.h"
+#include "volume/qemu.h"
 #include "volume/transfer.h"
 
 typedef struct ExportJob {
@@ -66,49 +69,49 @@ static int snapshot_to_file(const ExportJob *job, int fd, PlkError *err)
     return rc;
 }
 
+/* QEMU is shown the files of an image one by one and opens no other. */
+static int foreign_to_file(const ExportJob *job, int fd, PlkError *err)
+{
+    g_autofree char *directory = g_path_get_dirname(job->path);
+    PLK_CLOSE int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    PlkVolumeOrigin from = {.place = {dir, directory, job->volume->name}, .facts = &job->volume->facts};
+
+    if (dir < 0)
+        return plk_fail_errno(err, PLK_ERROR_OPEN, errno, "cannot open '%s'", directory);
+    return plk_qemu_convert_to_raw(&from, &from.place, fd, plk_cli_progress(), err);
+}
+
 static int raw_to_file(const ExportJob *job, int fd, PlkError *err)
 {
     if (*job->snapshot)
         return snapshot_to_file(job, fd, err);
-    return plk_pump_out(job->stream, fd, job->file, job->stream->size, true, err);
+    if (is_plain(job))
+        return plk_pump_out(job->stream, fd, job->file, job->stream->size, true, err);
+    return foreign_to_file(job, fd, err);
 }
 
-static int convert(const char *from_format, const char *from, const ExportJob *job, const PlkPublish *to,
-                   PlkError *err)
-{
-    return plk_qemu_img_convert(from_format, from, job->format, to->temp, plk_cli_progress(), err);
-}
-
-/* QEMU does not read chains, so a ploop volume goes through a sparse raw file beside FILE. */
-static int convert_ploop(const ExportJob *job, const PlkPublish *to, PlkError *err)
-{
-    PLK_PUBLISH_AUTO PlkPublish raw = PLK_PUBLISH_INIT;
-    g_autofree char *name = g_strconcat(job->file, ".raw", NULL);
-
-    if (plk_qemu_img_find(err) < 0 || plk_publish_begin_named(name, true, &raw, err) < 0 ||
-        plk_need_space(raw.fd, job->file, 2 * job->volume->facts.allocation, err) < 0 ||
-        raw_to_file(job, raw.fd, err) < 0)
-        return -1;
-    return convert("raw", raw.temp, job, to, err);
-}
-
-static int export_image(const ExportJob *job, PlkError *err)
+static int export_raw(const ExportJob *job, PlkError *err)
 {
     PLK_PUBLISH_AUTO PlkPublish file = PLK_PUBLISH_INIT;
-    bool raw = strcmp(job->format, "raw") == 0;
-    int rc;
 
-    if (raw && is_plain(job)) {
-        rc = plk_publish_begin(job->file, job->force, &file, err);
-        if (rc == 0)
-            rc = raw_to_file(job, file.fd, err);
-    } else {
-        rc = plk_publish_begin_named(job->file, job->force, &file, err);
-        if (rc == 0)
-            rc = is_ploop(job) ? convert_ploop(job, &file, err)
-                               : convert(plk_volume_format_name(job->volume), job->path, job, &file, err);
-    }
-    return rc < 0 ? -1 : plk_publish_commit(&file, err);
+    if (plk_publish_begin(job->file, job->force, &file, err) < 0 || raw_to_file(job, file.fd, err) < 0)
+        return -1;
+    return plk_publish_commit(&file, err);
+}
+
+/* Through a sparse raw file beside FILE: QEMU reads no chains of ploop's. */
+static int export_image(const ExportJob *job, PlkError *err)
+{
+    PLK_PUBLISH_AUTO PlkPublish file = PLK_PUBLISH_INIT, raw = PLK_PUBLISH_INIT;
+    g_autofree char *name = g_strconcat(job->file, ".raw", NULL);
+
+    if (plk_qemu_img_find(err) < 0 || plk_publish_begin_named(job->file, job->force, &file, err) < 0 ||
+        plk_publish_begin_named(name, true, &raw, err) < 0 ||
+        plk_need_space(raw.fd, job->file, 2 * job->volume->facts.allocation, err) < 0 ||
+        raw_to_file(job, raw.fd, err) < 0 ||
+        plk_qemu_img_convert("raw", raw.temp, job->format, file.temp, plk_cli_progress(), err) < 0)
+        return -1;
+    return plk_publish_commit(&file, err);
 }
 
 static int export_tar(const ExportJob *job, PlkError *err)
@@ -155,7 +158,9 @@ static int export_volume(const ExportJob *job, PlkError *err)
 {
     if (strcmp(job->format, "tar") == 0)
         return export_tar(job, err);
-    return strcmp(job->file, "-") == 0 ? export_stdout(job, err) : export_image(job, err);
+    if (strcmp(job->file, "-") == 0)
+        return export_stdout(job, err);
+    return strcmp(job->format, "raw") == 0 ? export_raw(job, err) : export_image(job, err);
 }
 
 static int run(const PlkArgs *args)
