@@ -118,7 +118,8 @@ static int set_up(PlkDisk *disk, const char *const *paths, size_t n, size_t cach
     if (plk_pins_init(&disk->pins) < 0 || copy_paths(disk, paths, n) < 0 ||
         plk_map_init(&disk->map, disk->slots, cache_bytes) < 0)
         return -ENOMEM;
-    disk->flush_buffer = plk_malloc(PLK_FLUSH_BATCH * PLK_BAT_PAGE_BYTES);
+    disk->flush_pages = PLK_MIN(PLK_FLUSH_BATCH, PLK_MAX(disk->map.n_pages, 1u));
+    disk->flush_buffer = plk_malloc(disk->flush_pages * PLK_BAT_PAGE_BYTES);
     return disk->flush_buffer ? 0 : -ENOMEM;
 }
 

@@ -38,7 +38,8 @@ struct PlkDisk {
     PlkMap map;
     pthread_mutex_t snapshot_lock; /* one at a time: the store is no thread's own */
     pthread_mutex_t flush_lock;
-    uint8_t *flush_buffer; /* BAT pages rendered by the running flush */
+    uint8_t *flush_buffer; /* BAT pages rendered by the running flush ... */
+    size_t flush_pages;    /* ... that it holds: no more than the BAT has */
     _Atomic int copy_method;        /* PlkCopyMethod that works between these files */
 };
 

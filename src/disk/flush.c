@@ -69,7 +69,7 @@ static int flush_batch(PlkDisk *disk, PlkMapPage **list)
     size_t n;
     int r;
 
-    for (n = 0; rest && n < PLK_FLUSH_BATCH; n++) {
+    for (n = 0; rest && n < disk->flush_pages; n++) {
         batch[n] = rest;
         rest = rest->next_dirty;
         render(batch[n], disk->n_images - 1, slots[n]);

@@ -42,10 +42,11 @@ typedef struct Fold {
     unsigned flags; /* PlkFoldFlags */
     _Atomic int method;
     uint8_t *bounce;
+    size_t bounce_bytes;
     Run run;
     Slots *batch; /* rewritten target pages, their data copied or in `run` */
     uint32_t batch_pages[BATCH_PAGES];
-    size_t n_batch;
+    size_t n_batch, batch_room;
     const PlkProgress *progress;
     uint64_t done, total, reported_at;
     PlkImage *damaged; /* whose BAT made it -EUCLEAN */
@@ -95,7 +96,7 @@ static int copy_data(Fold *f, const Run *run)
         start = PLK_MAX(start, at);
         stop = PLK_MIN(stop, end);
         r = plk_io_copy(f->target->io, run->to + (start - run->from), run->source->io, start, stop - start,
-                        &f->method, f->bounce, BOUNCE_BYTES, PLK_POINT_DATA_COPY);
+                        &f->method, f->bounce, f->bounce_bytes, PLK_POINT_DATA_COPY);
         at = stop;
     }
     return r;
@@ -114,7 +115,7 @@ static int flush_run(Fold *f)
         r = copy_data(f, &run);
     else
         r = plk_io_copy(f->target->io, run.to, run.source->io, run.from, run.len, &f->method, f->bounce,
-                        BOUNCE_BYTES, PLK_POINT_DATA_COPY);
+                        f->bounce_bytes, PLK_POINT_DATA_COPY);
     return r < 0 ? r : report(f, false);
 }
 
@@ -276,7 +277,7 @@ static int fold_page(Fold *f, uint32_t page, const Owners *o)
     if (r < 0 || !changed)
         return r;
     f->batch_pages[f->n_batch++] = page;
-    return f->n_batch == BATCH_PAGES ? flush_batch(f) : 0;
+    return f->n_batch == f->batch_room ? flush_batch(f) : 0;
 }
 
 static int fold_pages(Fold *f)
@@ -360,6 +361,18 @@ static int fail_fold(Fold *f, int r, PlkError *err)
     return plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot merge into image '%s'", f->target->io->name);
 }
 
+/* A small disk gets small buffers. */
+static int make_buffers(Fold *f)
+{
+    uint32_t slots = plk_image_slots(f->sources[0]);
+
+    f->bounce_bytes = PLK_MIN(BOUNCE_BYTES, PLK_MAX(slots, 1ull) << f->target->cluster_shift);
+    f->bounce = plk_malloc(f->bounce_bytes);
+    f->batch_room = PLK_MIN(BATCH_PAGES, PLK_MAX(plk_bat_page_count(slots), 1u));
+    f->batch = plk_calloc(f->batch_room, sizeof *f->batch);
+    return f->bounce && f->batch ? 0 : -ENOMEM;
+}
+
 int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsigned flags,
                     const PlkProgress *progress, PlkError *err)
 {
@@ -369,9 +382,9 @@ int plk_images_fold(PlkImage *const *sources, size_t n, PlkImage *target, unsign
     assert(n > 0);
     if (prepare(&f, progress, err) < 0)
         return -1;
-    f.bounce = plk_malloc(BOUNCE_BYTES);
-    f.batch = plk_calloc(BATCH_PAGES, sizeof *f.batch);
-    r = f.bounce && f.batch ? fold_pages(&f) : -ENOMEM;
+    r = make_buffers(&f);
+    if (r == 0)
+        r = fold_pages(&f);
     free(f.bounce);
     free(f.batch);
     if (r == 0)

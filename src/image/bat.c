@@ -44,7 +44,7 @@ int plk_image_read_page(PlkImage *img, uint32_t page, uint32_t slots[PLK_BAT_PAG
         return 0;
     r = plk_io_read(img->io, bytes + first * 4, (end - first) * 4,
                     (uint64_t)page * PLK_BAT_PAGE_BYTES + first * 4, PLK_POINT_BAT_READ);
-    if (r < 0)
+    if (r < 0 || plk_is_zero(bytes + first * 4, (end - first) * 4))
         return r;
     plk_bat_decode(img->header.version, img->header.cluster_sectors, bytes + first * 4, slots + first,
                    end - first);

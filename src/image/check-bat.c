@@ -22,7 +22,6 @@
 
 #define WINDOW_CLUSTERS (1ull << 27)
 #define CHUNK_BYTES 65536u
-#define CHUNK_SLOTS (CHUNK_BYTES / 4)
 #define BOUNCE_BYTES (1u << 20)
 #define SHARED_MAX 65536u /* shared clusters whose first slot is remembered, to be named */
 
@@ -31,8 +30,9 @@ typedef struct Chunk {
     size_t bytes;
     size_t changed_from, changed_to; /* entries to be written */
     bool copied;                     /* ... which name clusters that are not durable yet */
-    PlkLe32 entries[CHUNK_SLOTS];    /* as on disk */
-    uint32_t slots[CHUNK_SLOTS];     /* as cluster indexes */
+    size_t room;                     /* bytes: CHUNK_BYTES, or all of a smaller BAT area */
+    uint32_t *slots;                 /* as cluster indexes; behind the entries */
+    PlkLe32 entries[];               /* as on disk */
 } Chunk;
 
 typedef struct Walk {
@@ -307,12 +307,30 @@ static int check_chunk(Walk *w)
     return r < 0 ? r : write_chunk(c, chunk);
 }
 
-/* All of the BAT area that the file holds as data; of an entry at its end that is cut short, too. */
+/* What the file holds of the BAT area; of an entry at its end that is cut short, too. */
+static uint64_t find_area_end(const PlkChecker *c)
+{
+    return PLK_MIN((uint64_t)c->header.first_block_sectors * PLK_SECTOR, plk_round_up(c->size, 4));
+}
+
+static Chunk *make_chunk(const PlkChecker *c)
+{
+    uint64_t area = PLK_MAX(find_area_end(c), 1u); /* a pass of copies may lengthen the file */
+    size_t room = (size_t)PLK_MIN(CHUNK_BYTES, plk_round_up(area, PLK_BAT_PAGE_BYTES));
+    Chunk *chunk = plk_malloc(sizeof *chunk + 2 * room);
+
+    if (!chunk)
+        return NULL;
+    chunk->room = room;
+    chunk->slots = (uint32_t *)(chunk->entries + room / 4);
+    return chunk;
+}
+
+/* Where the file has data. */
 static int walk_entries(Walk *w)
 {
     PlkChecker *c = w->c;
-    uint64_t area_end = PLK_MIN((uint64_t)c->header.first_block_sectors * PLK_SECTOR, plk_round_up(c->size, 4));
-    uint64_t at = 0, start, end;
+    uint64_t area_end = find_area_end(c), at = 0, start, end;
     int r = 0;
 
     while (r == 0 && at < area_end) {
@@ -323,7 +341,7 @@ static int walk_entries(Walk *w)
         end = PLK_MIN(plk_round_up(end, PLK_BAT_PAGE_BYTES), area_end);
         for (at = PLK_MAX(start, at); r == 0 && at < end; at += w->chunk->bytes) {
             w->chunk->offset = at;
-            w->chunk->bytes = (size_t)PLK_MIN(CHUNK_BYTES, end - at);
+            w->chunk->bytes = (size_t)PLK_MIN(w->chunk->room, end - at);
             r = check_chunk(w);
         }
     }
@@ -398,7 +416,7 @@ int plk_checker_walk_bat(PlkChecker *c, PlkCheckPass pass)
 {
     /* An entry is a 32-bit number: what lies higher can not be named. */
     uint64_t end = PLK_MAX(PLK_MIN(c->file_clusters, 1ull << 32), c->first_cluster + 1);
-    PLK_FREE Chunk *chunk = plk_malloc(sizeof *chunk);
+    PLK_FREE Chunk *chunk = make_chunk(c);
     PLK_FREE void *bounce = pass == PLK_PASS_COPY ? plk_malloc(BOUNCE_BYTES) : NULL;
     Walk w = {.c = c, .chunk = chunk, .bounce = bounce};
     int r = chunk && (bounce || pass != PLK_PASS_COPY) ? 0 : -ENOMEM;
