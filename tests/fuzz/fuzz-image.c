@@ -31,7 +31,7 @@
 #define OFFSET_MASK 0xfffffffffull /* bitmaps over longer files take milliseconds, and are no different */
 #define RAW_MAX 4096u
 #define MEMORY_BOUND (64ull << 20)
-#define FILLED_MAX (1u << 20) /* longer files are not given real blocks */
+#define FILLED_MAX (1u << 17) /* longer files are not given real blocks */
 #define SAMPLE 16u /* bytes looked at, at either end of a cluster */
 #define CONTENTS_MAX 1024
 #define LOSSY_MAX 256
@@ -486,10 +486,16 @@ static void compare_contents(const Contents *a, const Contents *b, const Finding
     }
 }
 
+/* A short file grows to the end of its BAT when it is repaired, before its holes are filled. */
+static bool is_long(const Case *k)
+{
+    return PLK_MAX(k->length, (uint64_t)k->header.first_block_sectors * PLK_SECTOR) > FILLED_MAX;
+}
+
 /* What is read afterwards: `before`, or `after` filled in. */
 static const Contents *repair(const Case *k, const Contents *before, Contents *after)
 {
-    unsigned bits = k->choices & (k->length > FILLED_MAX ? 7u : 15u);
+    unsigned bits = k->choices & (is_long(k) ? 7u : 15u);
     static Findings looked, planned, done, again;
     PlkCheckResult first, second;
 
