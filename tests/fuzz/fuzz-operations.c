@@ -48,6 +48,7 @@ typedef struct World {
     unsigned n_states;
     bool raw; /* the base is */
     unsigned n_merged;
+    bool may_lose; /* states that are not temporary, by the last step */
     bool moved; /* the last step was data alone: it is compared with the next one that is more */
     const char *doing;
 } World;
@@ -217,23 +218,13 @@ static void compare_disk(PlkDisk *disk, const State *s, const World *w)
     }
 }
 
-static void compare_state(World *w, const State *s, const char *guid)
+static void compare_state(World *w, PlkStore *store, const State *s, const char *guid)
 {
-    PlkStore *store = store_open(w, false);
     PlkDisk *disk = open_state(store, w, guid, false);
     PlkError err;
 
     compare_disk(disk, s, w);
     FUZZ_CHECK(plk_disk_close(disk, &err) == 0, "cannot close: %s", err.message);
-    store_close(store);
-}
-
-static void compare_active(World *w)
-{
-    if (w->disk)
-        compare_disk(w->disk, &w->active, w);
-    else
-        compare_state(w, &w->active, NULL);
 }
 
 /* ---- states ---- */
@@ -246,10 +237,8 @@ static void forget_state(World *w, State *s)
 }
 
 /* Those the descriptor does not have any more: temporary ones, or, where an operation deletes them, any. */
-static void forget_gone(World *w, bool any)
+static void forget_gone(World *w, const PlkStore *store, bool any)
 {
-    PlkStore *store = store_open(w, false);
-
     for (unsigned i = w->n_states; i-- > 0;) {
         PlkGuid guid;
 
@@ -259,6 +248,18 @@ static void forget_gone(World *w, bool any)
         FUZZ_CHECK(any || w->states[i].temporary, "%s loses %s", w->doing, guid.text);
         forget_state(w, &w->states[i]);
     }
+}
+
+/* After a step: the descriptor as it stands, and what it says is there. */
+static void look(World *w)
+{
+    PlkStore *store = store_open(w, false);
+
+    forget_gone(w, store, w->may_lose);
+    if (w->disk)
+        compare_disk(w->disk, &w->active, w);
+    else
+        compare_state(w, store, &w->active, NULL);
     store_close(store);
 }
 
@@ -496,7 +497,7 @@ static int reopened(World *w, FuzzInput *in, uint32_t what, PlkError *err)
         r = 0;
     }
     store_close(store);
-    forget_gone(w, what < 3);
+    w->may_lose = what < 3;
     return r;
 }
 
@@ -505,6 +506,7 @@ static int step(World *w, FuzzInput *in, PlkError *err)
     uint32_t what = fuzz_byte(in);
 
     w->moved = what >> 4 < 5;
+    w->may_lose = false;
     switch (what >> 4) {
     case 0:
     case 1:
@@ -580,10 +582,10 @@ static void end(World *w)
     store = store_open(w, false);
     check_images(w, store);
     plk_dir_list(w->dir, no_stray, store);
-    store_close(store);
-    compare_state(w, &w->active, NULL);
+    compare_state(w, store, &w->active, NULL);
     for (unsigned i = 0; i < w->n_states; i++)
-        compare_state(w, &w->states[i], w->states[i].guid);
+        compare_state(w, store, &w->states[i], w->states[i].guid);
+    store_close(store);
     for (unsigned i = w->n_states; i-- > 0;)
         state_clear(&w->states[i]);
     state_clear(&w->active);
@@ -627,8 +629,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             expect_refusal(&w, &err);
         if (w.moved)
             continue;
-        forget_gone(&w, false);
-        compare_active(&w);
+        look(&w);
     }
     end(&w);
     return 0;
