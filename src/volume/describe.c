@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <glib.h>
 
+#include "base/cleanup.h"
+#include "volume/probe.h"
 #include "volume/volume.h"
 
 /* The time of birth stays zero: libvirt prints it so on Linux, and clients compare. */
@@ -49,6 +52,21 @@ static const char *neighbour(const PlkPlace *place, const char *backing)
     return backing + n + 1;
 }
 
+/* Of a neighbour nobody wrote the format of down: what its header says. Raw when there is nothing to read. */
+static PlkFileFormat neighbour_format(const PlkPlace *place, const char *name)
+{
+    const PlkPlace at = {.dir = place->dir, .dir_path = place->dir_path, .name = name};
+    PLK_CLOSE int fd = plk_place_open(&at, O_RDONLY);
+    unsigned char header[PLK_PROBE_BYTES];
+    ssize_t n = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
+    PlkProbe probe;
+
+    if (n < 0)
+        return PLK_FILE_RAW;
+    plk_probe_header(header, (size_t)n, (uint64_t)n, &probe);
+    return probe.format;
+}
+
 static PlkVolumeTarget *describe_backing(const PlkPlace *place, const PlkVolumeFacts *facts)
 {
     PlkVolumeTarget *backing = g_new0(PlkVolumeTarget, 1);
@@ -56,7 +74,9 @@ static PlkVolumeTarget *describe_backing(const PlkPlace *place, const PlkVolumeF
     struct stat st;
 
     backing->path = g_strdup(facts->backing);
-    backing->format = facts->backing_format == PLK_FILE_AUTO ? PLK_FILE_RAW : facts->backing_format;
+    backing->format = facts->backing_format;
+    if (backing->format == PLK_FILE_AUTO)
+        backing->format = name ? neighbour_format(place, name) : PLK_FILE_RAW;
     backing->permissions = (PlkPermissions){.mode = -1, .uid = -1, .gid = -1};
     if (!name || fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
         return backing;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Directories as volumes: made, listed, and removed when there is nothing in them. What is inside belongs to its user and is never
- * touched, nor do they have a size.
+ * Directories as volumes: made, listed, and removed when there is nothing in them. What is inside belongs to its
+ * user and is never touched, nor do they have a size.
  */
 #include <errno.h>
 #include <fcntl.h>

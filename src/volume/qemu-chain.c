@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files behind an image, found by us and handed to qemu-img as a closed list. An image may come from anybody: its backing
- * file could be a fifo that never answers, an address on the network, itself. So each layer is opened without waiting,
- * must be a file or block device, and there is an end to how many there may be.
+ * The files behind an image, found by us and handed to qemu-img as a closed list. An image may come from anybody:
+ * its backing file could be a fifo that never answers, an address on the network, itself. So each layer is opened
+ * without waiting, must be a file or block device, and there is an end to how many there may be.
  */
 #include "volume/qemu.h"
 
@@ -252,7 +252,8 @@ char *plk_qemu_chain_json(const PlkQemuChain *chain)
     for (size_t i = 0; i < chain->n; i++) {
         const Layer *layer = &chain->layers[i];
 
-        g_string_append_printf(text, "{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\",\"filename\":\"/proc/self/fd/%d\"}",
+        g_string_append_printf(text,
+                               "{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\",\"filename\":\"/proc/self/fd/%d\"}",
                                plk_qemu_format(layer->format), layer->is_device ? "host_device" : "file",
                                chain->fds[i]);
         if (i + 1 < chain->n)

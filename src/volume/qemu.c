@@ -4,8 +4,8 @@
  * that a hostile image can at worst make one operation fail.
  *
  * It sees files as /proc/self/fd/N only, never a name from a user, and a backing file of a new image is written
- * down without being opened (-u): that it is there is checked here. A relative one counts from the pool directory, where
- * the image will stand when it is published, not from where it is made.
+ * down without being opened (-u): that it is there is checked here. A relative one counts from the pool directory,
+ * where the image will stand when it is published, not from where it is made.
  */
 #include "volume/qemu.h"
 
@@ -339,7 +339,7 @@ static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *fo
     return run_call(&call, at, progress, err);
 }
 
-/* A source that is not ours to read but by qemu-img; held while we look, and by qemu-img itself while it reads. */
+/* What only qemu-img can read. In use is found out here, for a good message; qemu-img locks it while it reads. */
 static int open_source(const PlkVolumeOrigin *from, PlkQemuChain **ret, PlkError *err)
 {
     plk_cleanup(plk_qemu_chain_freep) PlkQemuChain *chain = NULL;
@@ -447,7 +447,7 @@ static int check_resize(const PlkPlace *at, const PlkVolumeFacts *facts, uint64_
                         at->dir_path, at->name);
     if (capacity < facts->capacity && !(flags & PLK_RESIZE_SHRINK))
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "'%s/%s' is larger than %llu bytes; what lies behind is lost, so shrinking is to be asked for",
+                        "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
                         at->dir_path, at->name, (unsigned long long)capacity);
     return 0;
 }

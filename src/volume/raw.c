@@ -160,7 +160,7 @@ static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned f
     old = (uint64_t)st.st_size;
     if (capacity < old && !(flags & PLK_RESIZE_SHRINK))
         return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "'%s/%s' is larger than %llu bytes; what lies behind is lost, so shrinking is to be asked for",
+                        "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
                         at->dir_path, at->name, (unsigned long long)capacity);
     r = set_size(at, fd, capacity, err);
     if (r == 0 && (flags & PLK_RESIZE_ALLOCATE) && capacity > old)

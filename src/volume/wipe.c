@@ -4,8 +4,8 @@
  * otherwise only the last would ever reach the disk. Some methods end with a look at what was written, past
  * the page cache.
  *
- * Only what takes room is written to; a hole has nothing to hide, and a sparse volume stays sparse. Whether a disk keeps
- * old sectors elsewhere, or the filesystem writes to new places, no program can know.
+ * Only what takes room is written to; a hole has nothing to hide, and a sparse volume stays sparse. Whether a disk
+ * keeps old sectors elsewhere, or the filesystem writes to new places, no program can know.
  */
 #include <errno.h>
 #include <fcntl.h>
