@@ -138,8 +138,8 @@ static int copy_data(Copy *c)
     return r;
 }
 
-int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool reflink, const PlkProgress *progress,
-                   PlkError *err)
+int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool reflink,
+                   const PlkProgress *progress, PlkError *err)
 {
     Copy c = {.in = in, .out = out, .size = size, .pace = {progress, "copying", 0, size, {0}}};
     int r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Directories as volumes: made, listed, and removed when there is nothing in them. What is inside belongs to its
- * user and is never touched, nor do they have a size.
+ * Directories as volumes: made, listed, and removed when there is nothing in them. What is inside belongs to
+ * its user and is never touched, nor do they have a size.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +15,13 @@
 static int dir_check(const PlkVolumeDef *def, unsigned flags, PlkError *err)
 {
     if (def->backing)
-        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s': a directory cannot have a backing store", def->name);
+        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s': a directory cannot have a backing store",
+                        def->name);
     if (def->target.encryption)
         return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': a directory cannot be encrypted", def->name);
     if (flags & PLK_CREATE_PREALLOC_METADATA)
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': a directory has nothing to preallocate", def->name);
+        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': a directory has nothing to preallocate",
+                        def->name);
     return 0;
 }
 
@@ -36,8 +38,8 @@ static int own_and_sync(const PlkPlace *at, const PlkVolumeDef *def, PlkError *e
     return 0;
 }
 
-static int dir_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags, const PlkProgress *progress,
-                      PlkError *err)
+static int dir_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags,
+                      const PlkProgress *progress, PlkError *err)
 {
     int r;
 
@@ -58,8 +60,8 @@ static int dir_remove(const PlkPlace *at, const PlkVolumeFacts *facts, PlkError 
         return 0;
     if (errno == ENOTEMPTY || errno == EEXIST)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, ENOTEMPTY,
-                              "directory '%s/%s' still holds files; it goes when they have gone", at->dir_path,
-                              at->name);
+                              "directory '%s/%s' still holds files; it goes when they have gone",
+                              at->dir_path, at->name);
     return plk_fail_errno(err, PLK_ERROR_UNLINK, errno, "cannot delete the directory '%s/%s'", at->dir_path,
                           at->name);
 }

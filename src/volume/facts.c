@@ -70,15 +70,20 @@ static bool is_settled(const struct statx_timestamp *ctime)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return (now.tv_sec - ctime->tv_sec) * 1000 + (now.tv_nsec - (long)ctime->tv_nsec) / 1000000 >= TRUST_AFTER_MS;
+    return (now.tv_sec - ctime->tv_sec) * 1000 + (now.tv_nsec - (long)ctime->tv_nsec) / 1000000 >=
+           TRUST_AFTER_MS;
 }
 
 void plk_fingerprint_add(PlkFingerprint *fingerprint, const struct statx *stx)
 {
     const uint64_t values[] = {
-        makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino, stx->stx_size,
-        (uint64_t)stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec,
-        (uint64_t)stx->stx_ctime.tv_sec, stx->stx_ctime.tv_nsec,
+        makedev(stx->stx_dev_major, stx->stx_dev_minor),
+        stx->stx_ino,
+        stx->stx_size,
+        (uint64_t)stx->stx_mtime.tv_sec,
+        stx->stx_mtime.tv_nsec,
+        (uint64_t)stx->stx_ctime.tv_sec,
+        stx->stx_ctime.tv_nsec,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {
@@ -120,7 +125,8 @@ char *plk_facts_label(int fd)
     return n > 0 ? g_strndup(label, (gsize)n) : NULL;
 }
 
-/* A link is judged by its own words: leaving the directory, it is a volume nobody can use; to nowhere, it is none. */
+/* A link is judged by its own words: leaving the directory, it is a volume nobody can use; to nowhere, it is
+ * none. */
 static bool leads_somewhere(const PlkPlace *place)
 {
     struct open_how how = {
@@ -143,7 +149,8 @@ static bool is_volume_kind(const PlkPlace *place, const struct statx *stx)
 static int look(const PlkPlace *place, struct statx *ret)
 {
     if (!is_volume_name(place->name) ||
-        statx(place->dir, place->name, AT_SYMLINK_NOFOLLOW, STATX_MASK, ret) < 0 || !is_volume_kind(place, ret))
+        statx(place->dir, place->name, AT_SYMLINK_NOFOLLOW, STATX_MASK, ret) < 0 ||
+        !is_volume_kind(place, ret))
         return 1;
     return 0;
 }
@@ -226,7 +233,8 @@ static void set_unopened(PlkVolumeFacts *facts, const struct statx *stx, int err
     }
     facts->capacity = facts->physical;
     if (error == -ELOOP)
-        facts->reason = g_strdup("it is a symbolic link, and links are never followed; put the file itself here");
+        facts->reason =
+            g_strdup("it is a symbolic link, and links are never followed; put the file itself here");
     else
         facts->reason = g_strdup_printf("it cannot be opened: %s", g_strerror(-error));
 }
@@ -260,8 +268,8 @@ static bool is_our_trouble(int error)
 
 int plk_volume_probe(const PlkPlace *place, PlkVolumeFacts *ret, PlkError *err)
 {
-    PlkVolumeFacts facts = {.format = PLK_FILE_RAW, .encryption = PLK_ENCRYPTION_NONE,
-                            .backing_format = PLK_FILE_AUTO};
+    PlkVolumeFacts facts = {
+        .format = PLK_FILE_RAW, .encryption = PLK_ENCRYPTION_NONE, .backing_format = PLK_FILE_AUTO};
     PLK_CLOSE int fd = -1;
     struct statx stx;
     int r = 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Opening what stands in a pool directory. The directory may belong to somebody who wishes us ill: a name may be a
- * link, a fifo that never answers, a device, a second name of somebody else's file. So a name is opened
- * beneath its directory only, without waiting, and judged by fstat of what was opened; nothing is looked up twice.
+ * Opening what stands in a pool directory. The directory may belong to somebody who wishes us ill: a name may
+ * be a link, a fifo that never answers, a device, a second name of somebody else's file. So a name is opened
+ * beneath its directory only, without waiting, and judged by fstat of what was opened; nothing is looked up
+ * twice.
  */
 #include <errno.h>
 #include <fcntl.h>

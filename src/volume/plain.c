@@ -50,11 +50,13 @@ static int fail_open(const PlkPlace *at, int error, PlkError *err)
         return plk_fail(err, PLK_ERROR_REFUSED, "'%s/%s' is a symbolic link, and links are never followed",
                         at->dir_path, at->name);
     case -ENXIO:
-        return plk_fail(err, PLK_ERROR_REFUSED, "'%s/%s' is neither a file nor a directory", at->dir_path, at->name);
+        return plk_fail(err, PLK_ERROR_REFUSED, "'%s/%s' is neither a file nor a directory", at->dir_path,
+                        at->name);
     case -EMLINK:
-        return plk_fail(err, PLK_ERROR_REFUSED,
-                        "'%s/%s' has further names (hard links) and belongs to another user: it is not written to",
-                        at->dir_path, at->name);
+        return plk_fail(
+            err, PLK_ERROR_REFUSED,
+            "'%s/%s' has further names (hard links) and belongs to another user: it is not written to",
+            at->dir_path, at->name);
     default:
         return plk_fail_io(err, PLK_ERROR_OPEN, error, "cannot open '%s/%s'", at->dir_path, at->name);
     }
@@ -135,17 +137,19 @@ int plk_plain_finish(const PlkPlace *at, int fd, const PlkPermissions *permissio
         return -1;
     }
     if (fsync(fd) < 0)
-        return plk_fail_io(err, PLK_ERROR_SYNC, -errno, "'%s/%s' could not be written completely", at->dir_path,
-                           at->name);
+        return plk_fail_io(err, PLK_ERROR_SYNC, -errno, "'%s/%s' could not be written completely",
+                           at->dir_path, at->name);
     return 0;
 }
 
 int plk_plain_check(const PlkVolumeDef *def, PlkError *err)
 {
     if (def->target.encryption)
-        return plk_fail(err, PLK_ERROR_CONFIG,
-                        "volume '%s': encrypted volumes cannot be made here, since there is no store of secrets; "
-                        "make it with 'qemu-img create' and refresh the pool", def->name);
+        return plk_fail(
+            err, PLK_ERROR_CONFIG,
+            "volume '%s': encrypted volumes cannot be made here, since there is no store of secrets; "
+            "make it with 'qemu-img create' and refresh the pool",
+            def->name);
     if (def->capacity > INT64_MAX || def->allocation > INT64_MAX)
         return plk_fail(err, PLK_ERROR_OVERFLOW, "volume '%s': no file can be as large as that", def->name);
     return 0;
@@ -196,6 +200,7 @@ int plk_plain_allocate(const PlkPlace *at, int fd, uint64_t start, uint64_t end,
     int r = allocate(fd, start, end, &pace);
 
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_ALLOCATE, r, "cannot reserve room for '%s/%s'", at->dir_path, at->name);
+        return plk_fail_io(err, PLK_ERROR_ALLOCATE, r, "cannot reserve room for '%s/%s'", at->dir_path,
+                           at->name);
     return 0;
 }

@@ -41,11 +41,11 @@ int plk_plain_finish(const PlkPlace *at, int fd, const PlkPermissions *permissio
 int plk_plain_allocate(const PlkPlace *at, int fd, uint64_t start, uint64_t end, const PlkProgress *progress,
                        PlkError *err);
 /*
- * The first `size` bytes of `in` to `out`, a new file with nothing in it; holes stay holes. FICLONE first; with
- * `reflink` only that, SYSTEM (EOPNOTSUPP) otherwise.
+ * The first `size` bytes of `in` to `out`, a new file with nothing in it; holes stay holes. FICLONE first;
+ * with `reflink` only that, SYSTEM (EOPNOTSUPP) otherwise.
  */
-int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool reflink, const PlkProgress *progress,
-                   PlkError *err);
+int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool reflink,
+                   const PlkProgress *progress, PlkError *err);
 /* The open member of drivers whose volumes are one plain file. */
 int plk_plain_stream(const PlkPlace *at, const PlkVolumeFacts *facts, PlkStreamWhat what, bool writing,
                      uint64_t offset, uint64_t length, PlkStream **ret, PlkError *err);

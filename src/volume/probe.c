@@ -221,14 +221,16 @@ static void read_qed(const Header *h, PlkProbe *p)
 
     set_capacity(p, le64(h, 48), 1);
     if (features & QED_BACKING)
-        set_backing(p, h, le32(h, 56), le32(h, 60), features & QED_BACKING_IS_RAW ? PLK_FILE_RAW : PLK_FILE_AUTO);
+        set_backing(p, h, le32(h, 56), le32(h, 60),
+                    features & QED_BACKING_IS_RAW ? PLK_FILE_RAW : PLK_FILE_AUTO);
 }
 
 /* Its parent stands in a text, quoted. */
 static void read_vmdk(const Header *h, PlkProbe *p)
 {
     static const char key[] = "parentFileNameHint=\"";
-    const char *text = (const char *)h->bytes + PLK_MIN(h->len, VMDK_TEXT), *end = (const char *)h->bytes + h->len;
+    const char *text = (const char *)h->bytes + PLK_MIN(h->len, VMDK_TEXT),
+               *end = (const char *)h->bytes + h->len;
     const char *name, *quote;
 
     set_capacity(p, le64(h, 12), PLK_SECTOR);

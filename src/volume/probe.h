@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the first bytes of a file say about it. Pure: bytes in, facts out; nothing is opened, and nothing in the bytes is
- * believed beyond what they can show. The formats, their marks and the order are those libvirt goes by.
+ * What the first bytes of a file say about it. Pure: bytes in, facts out; nothing is opened, and nothing in
+ * the bytes is believed beyond what they can show. The formats, their marks and the order are those libvirt
+ * goes by.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files behind an image, found by us and handed to qemu-img as a closed list. An image may come from anybody:
- * its backing file could be a fifo that never answers, an address on the network, itself. So each layer is opened
- * without waiting, must be a file or block device, and there is an end to how many there may be.
+ * The files behind an image, found by us and handed to qemu-img as a closed list. An image may come from
+ * anybody: its backing file could be a fifo that never answers, an address on the network, itself. So each
+ * layer is opened without waiting, must be a file or block device, and there is an end to how many there may
+ * be.
  */
 #include "volume/qemu.h"
 
@@ -142,13 +143,15 @@ static int read_layer(Layer *layer, int fd, unsigned char *header, PlkProbe *pro
     if (probe->data_file)
         return plk_fail(err, PLK_ERROR_NO_SUPPORT, "'%s' keeps its data in another file", layer->path);
     if (!plk_qemu_format(layer->format))
-        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "'%s' is of a format that qemu-img cannot read", layer->path);
+        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "'%s' is of a format that qemu-img cannot read",
+                        layer->path);
     if (probe->format != PLK_FILE_RAW)
         layer->capacity = probe->capacity;
     return 0;
 }
 
-/* Adds the layer; fd is the chain's afterwards in any case. The path of the next one in *ret_next, or NULL. */
+/* Adds the layer; fd is the chain's afterwards in any case. The path of the next one in *ret_next, or NULL.
+ */
 static int add_layer(PlkQemuChain *chain, int fd, const char *path, PlkFileFormat format, char **ret_next,
                      PlkFileFormat *ret_format, PlkError *err)
 {
@@ -241,7 +244,8 @@ PlkQemuChain *plk_qemu_chain_of_raw(int fd, uint64_t size)
 
 static bool may_have_backing(PlkFileFormat format)
 {
-    return format == PLK_FILE_QCOW || format == PLK_FILE_QCOW2 || format == PLK_FILE_QED || format == PLK_FILE_VMDK;
+    return format == PLK_FILE_QCOW || format == PLK_FILE_QCOW2 || format == PLK_FILE_QED ||
+           format == PLK_FILE_VMDK;
 }
 
 /* Where an image rests on nothing that is said too, so that qemu-img does not look for itself. */
@@ -252,10 +256,9 @@ char *plk_qemu_chain_json(const PlkQemuChain *chain)
     for (size_t i = 0; i < chain->n; i++) {
         const Layer *layer = &chain->layers[i];
 
-        g_string_append_printf(text,
-                               "{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\",\"filename\":\"/proc/self/fd/%d\"}",
-                               plk_qemu_format(layer->format), layer->is_device ? "host_device" : "file",
-                               chain->fds[i]);
+        g_string_append_printf(
+            text, "{\"driver\":\"%s\",\"file\":{\"driver\":\"%s\",\"filename\":\"/proc/self/fd/%d\"}",
+            plk_qemu_format(layer->format), layer->is_device ? "host_device" : "file", chain->fds[i]);
         if (i + 1 < chain->n)
             g_string_append(text, ",\"backing\":");
         else if (may_have_backing(layer->format))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qcow2 and all formats that are not ours, by qemu-img: a program of its own, with limits on memory and time, so
- * that a hostile image can at worst make one operation fail.
+ * qcow2 and all formats that are not ours, by qemu-img: a program of its own, with limits on memory and time,
+ * so that a hostile image can at worst make one operation fail.
  *
- * It sees files as /proc/self/fd/N only, never a name from a user, and a backing file of a new image is written
- * down without being opened (-u): that it is there is checked here. A relative one counts from the pool directory,
- * where the image will stand when it is published, not from where it is made.
+ * It sees files as /proc/self/fd/N only, never a name from a user, and a backing file of a new image is
+ * written down without being opened (-u): that it is there is checked here. A relative one counts from the
+ * pool directory, where the image will stand when it is published, not from where it is made.
  */
 #include "volume/qemu.h"
 
@@ -42,7 +42,8 @@ typedef struct Call {
 
 static Call call_new(const char *verb, const char *what)
 {
-    Call call = {.args = g_ptr_array_new_with_free_func(g_free), .fds = g_array_new(FALSE, FALSE, sizeof(int)),
+    Call call = {.args = g_ptr_array_new_with_free_func(g_free),
+                 .fds = g_array_new(FALSE, FALSE, sizeof(int)),
                  .what = what};
 
     g_ptr_array_add(call.args, g_strdup(verb));
@@ -107,8 +108,11 @@ static int judge(const PlkPlace *at, const PlkRun *run, const PlkRunResult *resu
 static int run_call(Call *call, const PlkPlace *at, const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_run_result_clear) PlkRunResult result = {0};
-    PlkRun run = {.program = "qemu-img", .cpu_seconds = CPU_SECONDS, .address_space = ADDRESS_SPACE,
-                  .progress = progress, .what = call->what};
+    PlkRun run = {.program = "qemu-img",
+                  .cpu_seconds = CPU_SECONDS,
+                  .address_space = ADDRESS_SPACE,
+                  .progress = progress,
+                  .what = call->what};
 
     g_ptr_array_add(call->args, NULL);
     run.args = (const char *const *)call->args->pdata;
@@ -133,8 +137,8 @@ static int sync_file(const PlkPlace *at, const PlkPermissions *permissions, PlkE
 
 static bool is_creatable(PlkFileFormat format)
 {
-    return format == PLK_FILE_QCOW2 || format == PLK_FILE_QCOW || format == PLK_FILE_QED || format == PLK_FILE_VMDK ||
-           format == PLK_FILE_VPC || format == PLK_FILE_VDI;
+    return format == PLK_FILE_QCOW2 || format == PLK_FILE_QCOW || format == PLK_FILE_QED ||
+           format == PLK_FILE_VMDK || format == PLK_FILE_VPC || format == PLK_FILE_VDI;
 }
 
 static bool is_old_compat(const PlkVolumeTarget *t)
@@ -147,17 +151,17 @@ static int check_qcow2(const PlkVolumeDef *def, unsigned flags, PlkError *err)
     const PlkVolumeTarget *t = &def->target;
 
     if (t->compat && !is_old_compat(t) && strcmp(t->compat, "1.1"))
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': compat '%s' is not known; 0.10 and 1.1 are", def->name,
-                        t->compat);
+        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': compat '%s' is not known; 0.10 and 1.1 are",
+                        def->name, t->compat);
     if ((t->lazy_refcounts || t->extended_l2) && is_old_compat(t))
         return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': its features need compat 1.1", def->name);
     if (t->cluster && (!plk_is_pow2(t->cluster) || t->cluster < 512 || t->cluster > 2u << 20))
         return plk_fail(err, PLK_ERROR_CONFIG,
-                        "volume '%s': a cluster is a power of two from 512 bytes to 2 MiB, not %llu bytes", def->name,
-                        (unsigned long long)t->cluster);
+                        "volume '%s': a cluster is a power of two from 512 bytes to 2 MiB, not %llu bytes",
+                        def->name, (unsigned long long)t->cluster);
     if ((flags & PLK_CREATE_PREALLOC_METADATA) && def->backing)
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': preallocation and a backing store exclude each other",
-                        def->name);
+        return plk_fail(err, PLK_ERROR_CONFIG,
+                        "volume '%s': preallocation and a backing store exclude each other", def->name);
     return 0;
 }
 
@@ -170,10 +174,12 @@ static int check_others(const PlkVolumeDef *def, unsigned flags, PlkError *err)
         return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': only qcow2 has metadata to preallocate, not %s",
                         def->name, format);
     if (t->compat || t->lazy_refcounts || t->extended_l2 || t->cluster)
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': compat, features and clusterSize are for qcow2, not %s",
-                        def->name, format);
+        return plk_fail(err, PLK_ERROR_CONFIG,
+                        "volume '%s': compat, features and clusterSize are for qcow2, not %s", def->name,
+                        format);
     if (def->backing && (t->format == PLK_FILE_VPC || t->format == PLK_FILE_VDI))
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': %s cannot have a backing store", def->name, format);
+        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': %s cannot have a backing store", def->name,
+                        format);
     return 0;
 }
 
@@ -182,15 +188,17 @@ static int qemu_check(const PlkVolumeDef *def, unsigned flags, PlkError *err)
     char program[PLK_PROGRAM_PATH_MAX];
 
     if (!is_creatable(def->target.format))
-        return plk_fail(err, PLK_ERROR_UNSUPPORTED, "volume '%s': images of format '%s' can be read but not made",
-                        def->name, plk_file_format_names[def->target.format]);
+        return plk_fail(err, PLK_ERROR_UNSUPPORTED,
+                        "volume '%s': images of format '%s' can be read but not made", def->name,
+                        plk_file_format_names[def->target.format]);
     if (plk_plain_check(def, err) < 0)
         return -1;
     if (def->backing && !plk_qemu_format(def->backing->format))
-        return plk_fail(err, PLK_ERROR_CONFIG, "volume '%s': nothing can rest on an image of format '%s'", def->name,
-                        def->backing->format == PLK_FILE_AUTO ? "auto"
-                                                              : plk_file_format_names[def->backing->format]);
-    if (def->target.format == PLK_FILE_QCOW2 ? check_qcow2(def, flags, err) < 0 : check_others(def, flags, err) < 0)
+        return plk_fail(
+            err, PLK_ERROR_CONFIG, "volume '%s': nothing can rest on an image of format '%s'", def->name,
+            def->backing->format == PLK_FILE_AUTO ? "auto" : plk_file_format_names[def->backing->format]);
+    if (def->target.format == PLK_FILE_QCOW2 ? check_qcow2(def, flags, err) < 0
+                                             : check_others(def, flags, err) < 0)
         return -1;
     return plk_find_program("qemu-img", program, err);
 }
@@ -268,9 +276,10 @@ static int find_capacity(const PlkPlace *at, const PlkVolumeDef *def, uint64_t *
         return 0;
     path = plk_backing_path(own, def->backing->path);
     if (!path)
-        return plk_fail(err, PLK_ERROR_REFUSED,
-                        "volume '%s': its backing store '%s' is not a file; write './NAME' for a name with a colon",
-                        def->name, def->backing->path);
+        return plk_fail(
+            err, PLK_ERROR_REFUSED,
+            "volume '%s': its backing store '%s' is not a file; write './NAME' for a name with a colon",
+            def->name, def->backing->path);
     if (plk_qemu_chain_open_path(path, def->backing->format, &chain, err) < 0) {
         plk_error_prefix(err, "volume '%s': ", def->name);
         return -1;
@@ -280,8 +289,8 @@ static int find_capacity(const PlkPlace *at, const PlkVolumeDef *def, uint64_t *
     return 0;
 }
 
-static int qemu_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags, const PlkProgress *progress,
-                       PlkError *err)
+static int qemu_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags,
+                       const PlkProgress *progress, PlkError *err)
 {
     PLK_CLOSE int fd = -1;
     uint64_t capacity;
@@ -314,9 +323,10 @@ static int clone_by_reflink(const PlkPlace *at, const PlkVolumeDef *def, const P
     struct stat st;
 
     if (!may_share_container(def, from))
-        return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "'%s/%s' can share blocks only with an image of its own format and size that rests on no other",
-                        at->dir_path, at->name);
+        return plk_fail(
+            err, PLK_ERROR_ARGUMENT,
+            "'%s/%s' can share blocks only with an image of its own format and size that rests on no other",
+            at->dir_path, at->name);
     if (plk_plain_open(&from->place, O_RDONLY, PLK_IO_LOCK_SHARED, &in, err) < 0)
         return -1;
     if (fstat(in, &st) < 0)
@@ -324,8 +334,8 @@ static int clone_by_reflink(const PlkPlace *at, const PlkVolumeDef *def, const P
     return plk_plain_copy(at, in, fd, (uint64_t)st.st_size, true, progress, err);
 }
 
-static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *format, const PlkProgress *progress,
-                   PlkError *err)
+static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *format,
+                   const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(call_clear) Call call = call_new("convert", "converting");
 
@@ -339,7 +349,8 @@ static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *fo
     return run_call(&call, at, progress, err);
 }
 
-/* What only qemu-img can read. In use is found out here, for a good message; qemu-img locks it while it reads. */
+/* What only qemu-img can read. In use is found out here, for a good message; qemu-img locks it while it
+ * reads. */
 static int open_source(const PlkVolumeOrigin *from, PlkQemuChain **ret, PlkError *err)
 {
     plk_cleanup(plk_qemu_chain_freep) PlkQemuChain *chain = NULL;
@@ -358,8 +369,8 @@ static int open_source(const PlkVolumeOrigin *from, PlkQemuChain **ret, PlkError
 }
 
 /* The disk of a ploop volume as a raw file without a name, for qemu-img to read. */
-static int flatten_ploop(const PlkPlace *at, const PlkVolumeOrigin *from, const PlkProgress *progress, int *ret_fd,
-                         PlkQemuChain **ret, PlkError *err)
+static int flatten_ploop(const PlkPlace *at, const PlkVolumeOrigin *from, const PlkProgress *progress,
+                         int *ret_fd, PlkQemuChain **ret, PlkError *err)
 {
     PLK_CLOSE int fd = openat(at->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     off_t size;
@@ -378,8 +389,8 @@ static int flatten_ploop(const PlkPlace *at, const PlkVolumeOrigin *from, const 
     return 0;
 }
 
-static int clone_by_qemu(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from, unsigned flags,
-                         const PlkProgress *progress, PlkError *err)
+static int clone_by_qemu(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from,
+                         unsigned flags, const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_qemu_chain_freep) PlkQemuChain *chain = NULL;
     PLK_CLOSE int flat = -1;
@@ -398,8 +409,8 @@ static int clone_by_qemu(const PlkPlace *at, const PlkVolumeDef *def, const PlkV
     return convert(at, chain, plk_qemu_format(def->target.format), progress, err);
 }
 
-static int qemu_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from, unsigned flags,
-                      const PlkProgress *progress, PlkError *err)
+static int qemu_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from,
+                      unsigned flags, const PlkProgress *progress, PlkError *err)
 {
     PLK_CLOSE int fd = -1;
     int r;
@@ -417,8 +428,8 @@ static int qemu_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolu
     return r;
 }
 
-int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd, const PlkProgress *progress,
-                            PlkError *err)
+int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd,
+                            const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_qemu_chain_freep) PlkQemuChain *chain = NULL;
 
@@ -440,15 +451,17 @@ static int check_resize(const PlkPlace *at, const PlkVolumeFacts *facts, uint64_
                         PlkError *err)
 {
     if (facts->format != PLK_FILE_QCOW2 && facts->format != PLK_FILE_QED)
-        return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT, "'%s/%s': an image of format '%s' has its size for ever",
-                        at->dir_path, at->name, plk_file_format_names[facts->format]);
+        return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT,
+                        "'%s/%s': an image of format '%s' has its size for ever", at->dir_path, at->name,
+                        plk_file_format_names[facts->format]);
     if (flags & PLK_RESIZE_ALLOCATE)
         return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT, "'%s/%s': room can be reserved in raw images only",
                         at->dir_path, at->name);
     if (capacity < facts->capacity && !(flags & PLK_RESIZE_SHRINK))
-        return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
-                        at->dir_path, at->name, (unsigned long long)capacity);
+        return plk_fail(
+            err, PLK_ERROR_ARGUMENT,
+            "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
+            at->dir_path, at->name, (unsigned long long)capacity);
     return 0;
 }
 
@@ -468,14 +481,16 @@ static int qemu_resize(const PlkPlace *at, const PlkVolumeFacts *facts, uint64_t
         add(&call, "--shrink");
     add(&call, "--");
     add_chain(&call, chain);
-    g_ptr_array_add(call.args, g_strdup_printf("%llu", (unsigned long long)plk_round_up(capacity, PLK_SECTOR)));
+    g_ptr_array_add(call.args,
+                    g_strdup_printf("%llu", (unsigned long long)plk_round_up(capacity, PLK_SECTOR)));
     if (run_call(&call, at, progress, err) < 0)
         return -1;
     return plk_plain_finish(at, fd, NULL, err);
 }
 
 /* The file that is there becomes an empty image like the one it was, resting on nothing. */
-static int remake(const PlkPlace *at, int fd, const PlkVolumeFacts *facts, const PlkProgress *progress, PlkError *err)
+static int remake(const PlkPlace *at, int fd, const PlkVolumeFacts *facts, const PlkProgress *progress,
+                  PlkError *err)
 {
     plk_cleanup(call_clear) Call call = call_new("create", "creating");
     PlkVolumeDef like = {.name = (char *)at->name, .capacity = facts->capacity};
@@ -494,15 +509,16 @@ static int remake(const PlkPlace *at, int fd, const PlkVolumeFacts *facts, const
     return plk_plain_finish(at, fd, NULL, err);
 }
 
-static int qemu_wipe(const PlkPlace *at, const PlkVolumeFacts *facts, PlkWipe how, const PlkProgress *progress,
-                     PlkError *err)
+static int qemu_wipe(const PlkPlace *at, const PlkVolumeFacts *facts, PlkWipe how,
+                     const PlkProgress *progress, PlkError *err)
 {
     char program[PLK_PROGRAM_PATH_MAX];
     PLK_CLOSE int fd = -1;
 
     if (!is_creatable(facts->format) || facts->encryption != PLK_ENCRYPTION_NONE)
         return plk_fail(err, PLK_ERROR_NO_SUPPORT,
-                        "'%s/%s' could not be made again as what it is; delete it instead", at->dir_path, at->name);
+                        "'%s/%s' could not be made again as what it is; delete it instead", at->dir_path,
+                        at->name);
     if (plk_find_program("qemu-img", program, err) < 0 ||
         plk_plain_open(at, O_RDWR, PLK_IO_LOCK_EXCLUSIVE, &fd, err) < 0 ||
         plk_plain_wipe(at, fd, how, progress, err) < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qemu-img on a short leash: it is told every file it may open, as descriptors that were opened and looked at here, and the
- * format of each. Nothing an image says about other files is followed by it.
+ * qemu-img on a short leash: it is told every file it may open, as descriptors that were opened and looked at
+ * here, and the format of each. Nothing an image says about other files is followed by it.
  */
 #pragma once
 
@@ -34,9 +34,10 @@ char *plk_qemu_chain_json(const PlkQemuChain *chain);
 
 /* qemu's word for a format; NULL: it knows none. */
 const char *plk_qemu_format(PlkFileFormat format);
-/* Absolute; what an image at `path` means by the name `backing`. NULL: not a file name (a protocol). g_free */
+/* Absolute; what an image at `path` means by the name `backing`. NULL: not a file name (a protocol). g_free
+ */
 char *plk_backing_path(const char *path, const char *backing);
 
 /* The disk of any format qemu-img reads into the new, empty file fd. */
-int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd, const PlkProgress *progress,
-                            PlkError *err);
+int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd,
+                            const PlkProgress *progress, PlkError *err);

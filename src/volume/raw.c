@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Raw images: the bytes of the disk are the bytes of the file. Capacity is the file's length, so a clone is as long
- * as its source to the byte; allocation says how much of it is reserved from the start.
+ * Raw images: the bytes of the disk are the bytes of the file. Capacity is the file's length, so a clone is
+ * as long as its source to the byte; allocation says how much of it is reserved from the start.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,8 @@ static int raw_check(const PlkVolumeDef *def, unsigned flags, PlkError *err)
     return plk_plain_check(def, err);
 }
 
-/* Copy on write costs a busy image much; where the filesystem has no such flag there is nothing to switch off. */
+/* Copy on write costs a busy image much; where the filesystem has no such flag there is nothing to switch
+ * off. */
 static void set_nocow(int fd)
 {
     int flags;
@@ -44,11 +45,13 @@ static int set_size(const PlkPlace *at, int fd, uint64_t size, PlkError *err)
 {
     if (size > INT64_MAX || ftruncate(fd, (off_t)size) < 0)
         return plk_fail_io(err, PLK_ERROR_TRUNCATE, size > INT64_MAX ? -EFBIG : -errno,
-                           "cannot make '%s/%s' %llu bytes long", at->dir_path, at->name, (unsigned long long)size);
+                           "cannot make '%s/%s' %llu bytes long", at->dir_path, at->name,
+                           (unsigned long long)size);
     return 0;
 }
 
-static int fill_new(const PlkPlace *at, int fd, const PlkVolumeDef *def, const PlkProgress *progress, PlkError *err)
+static int fill_new(const PlkPlace *at, int fd, const PlkVolumeDef *def, const PlkProgress *progress,
+                    PlkError *err)
 {
     uint64_t reserved = PLK_MIN(def->allocation, def->capacity);
 
@@ -60,8 +63,8 @@ static int fill_new(const PlkPlace *at, int fd, const PlkVolumeDef *def, const P
     return plk_plain_finish(at, fd, &def->target.permissions, err);
 }
 
-static int raw_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags, const PlkProgress *progress,
-                      PlkError *err)
+static int raw_create(const PlkPlace *at, const PlkVolumeDef *def, unsigned flags,
+                      const PlkProgress *progress, PlkError *err)
 {
     PLK_CLOSE int fd = -1;
     int r;
@@ -97,8 +100,8 @@ static int fetch(const PlkPlace *at, int fd, const PlkVolumeOrigin *from, unsign
     if (driver == &plk_driver_raw)
         return copy_file(at, fd, from, flags, progress, err);
     if (flags & PLK_CREATE_REFLINK)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s/%s' can share blocks only with a raw image", at->dir_path,
-                        at->name);
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s/%s' can share blocks only with a raw image",
+                        at->dir_path, at->name);
     if (driver == &plk_driver_ploop)
         return plk_ploop_export(from, fd, progress, err);
     if (driver == &plk_driver_qemu)
@@ -148,8 +151,8 @@ static int raw_remove(const PlkPlace *at, const PlkVolumeFacts *facts, PlkError 
     return plk_plain_remove(at, err);
 }
 
-static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned flags, const PlkProgress *progress,
-                       PlkError *err)
+static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned flags,
+                       const PlkProgress *progress, PlkError *err)
 {
     struct stat st;
     uint64_t old;
@@ -159,9 +162,10 @@ static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned f
         return plk_fail_io(err, PLK_ERROR_STAT, -errno, "'%s/%s'", at->dir_path, at->name);
     old = (uint64_t)st.st_size;
     if (capacity < old && !(flags & PLK_RESIZE_SHRINK))
-        return plk_fail(err, PLK_ERROR_ARGUMENT,
-                        "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
-                        at->dir_path, at->name, (unsigned long long)capacity);
+        return plk_fail(
+            err, PLK_ERROR_ARGUMENT,
+            "'%s/%s' is larger than %llu bytes; shrinking loses what lies behind and is to be asked for",
+            at->dir_path, at->name, (unsigned long long)capacity);
     r = set_size(at, fd, capacity, err);
     if (r == 0 && (flags & PLK_RESIZE_ALLOCATE) && capacity > old)
         r = plk_plain_allocate(at, fd, old, capacity, progress, err);
@@ -203,8 +207,8 @@ int plk_plain_stream(const PlkPlace *at, const PlkVolumeFacts *facts, PlkStreamW
     if (what != PLK_STREAM_CONTAINER && facts->format != PLK_FILE_RAW)
         return plk_fail(err, PLK_ERROR_NO_SUPPORT, "'%s/%s' can be read and written only as the file it is",
                         at->dir_path, at->name);
-    if (plk_plain_open(at, writing ? O_RDWR : O_RDONLY, writing ? PLK_IO_LOCK_EXCLUSIVE : PLK_IO_LOCK_SHARED, &fd,
-                       err) < 0)
+    if (plk_plain_open(at, writing ? O_RDWR : O_RDONLY, writing ? PLK_IO_LOCK_EXCLUSIVE : PLK_IO_LOCK_SHARED,
+                       &fd, err) < 0)
         return -1;
     if (plk_stream_file(fd, writing, offset, length, ret, err) < 0) {
         plk_error_prefix(err, "'%s/%s': ", at->dir_path, at->name);

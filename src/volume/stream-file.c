@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A stream over a plain file. Reading: runs of data and holes as the filesystem tells them, to the end the file had
- * when it was opened. Writing: in place, growing the file where it must; a hole frees blocks inside the file
- * and lengthens it behind its end, so that old data never shows through and nothing behind it is cut off.
+ * A stream over a plain file. Reading: runs of data and holes as the filesystem tells them, to the end the
+ * file had when it was opened. Writing: in place, growing the file where it must; a hole frees blocks inside
+ * the file and lengthens it behind its end, so that old data never shows through and nothing behind it is cut
+ * off.
  */
 #include "volume/stream.h"
 
@@ -226,7 +227,8 @@ static const PlkStreamOps writer_ops = {
 };
 
 /* Where the stream ends: a reader at the end of the file, a writer without a length nowhere. */
-static int find_end(uint64_t size, bool writing, uint64_t offset, uint64_t length, uint64_t *ret, PlkError *err)
+static int find_end(uint64_t size, bool writing, uint64_t offset, uint64_t length, uint64_t *ret,
+                    PlkError *err)
 {
     uint64_t end;
 
@@ -255,7 +257,10 @@ int plk_stream_file(int fd, bool writing, uint64_t offset, uint64_t length, PlkS
     f = plk_calloc(1, sizeof *f);
     if (!f)
         return plk_fail_nomem(err);
-    f->stream = (PlkStream){.ops = writing ? &writer_ops : &reader_ops, .fd = fd, .position = offset, .end = end,
+    f->stream = (PlkStream){.ops = writing ? &writer_ops : &reader_ops,
+                            .fd = fd,
+                            .position = offset,
+                            .end = end,
                             .size = (uint64_t)st.st_size};
     *ret = &f->stream;
     return 0;

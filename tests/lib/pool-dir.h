@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A directory of volumes for tests of single drivers: the process works in it, and it goes when the process ends. */
+/* A directory of volumes for tests of single drivers: the process works in it, and it goes when the process
+ * ends. */
 #pragma once
 
 #include <fcntl.h>
@@ -134,7 +135,8 @@ static inline PlkVolumeFacts pool_probe(const char *name)
 /* A definition without permissions; allocation 0. */
 static inline PlkVolumeDef pool_def(const char *name, PlkFileFormat format, uint64_t capacity)
 {
-    PlkVolumeDef def = {.name = (char *)name, .has_capacity = true, .capacity = capacity, .has_allocation = true};
+    PlkVolumeDef def = {
+        .name = (char *)name, .has_capacity = true, .capacity = capacity, .has_allocation = true};
 
     def.target.format = format;
     def.target.permissions = (PlkPermissions){.mode = -1, .uid = -1, .gid = -1};

@@ -55,8 +55,8 @@ TEST(images_of_qemu_are_recognised)
     static const struct {
         const char *name;
         PlkFileFormat format;
-    } all[] = {{"qcow", PLK_FILE_QCOW}, {"qcow2", PLK_FILE_QCOW2}, {"qed", PLK_FILE_QED}, {"vdi", PLK_FILE_VDI},
-               {"vmdk", PLK_FILE_VMDK}, {"raw", PLK_FILE_RAW}};
+    } all[] = {{"qcow", PLK_FILE_QCOW}, {"qcow2", PLK_FILE_QCOW2}, {"qed", PLK_FILE_QED},
+               {"vdi", PLK_FILE_VDI},   {"vmdk", PLK_FILE_VMDK},   {"raw", PLK_FILE_RAW}};
 
     pool_make();
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
@@ -81,8 +81,9 @@ TEST(features_of_qcow2_are_told)
     PlkVolumeFacts f;
 
     pool_make();
-    CHECK_INT(QEMU_IMG("create", "-f", "qcow2", "-o", "compat=1.1,lazy_refcounts=on,extended_l2=on,cluster_size=128k",
-                       "new", "10M"), 0);
+    CHECK_INT(QEMU_IMG("create", "-f", "qcow2", "-o",
+                       "compat=1.1,lazy_refcounts=on,extended_l2=on,cluster_size=128k", "new", "10M"),
+              0);
     f = pool_probe("new");
     CHECK(f.compat_1_1 && f.lazy_refcounts && f.extended_l2);
     CHECK_INT(f.cluster, 128 * 1024);
@@ -230,8 +231,9 @@ TEST(a_corrupt_or_short_qcow2_has_a_reason)
 
 TEST(no_header_of_any_length_leads_outside)
 {
-    static const char *const marks[] = {"QFI\xfb\0\0\0\1", "QFI\xfb\0\0\0\2", "QFI\xfb\0\0\0\3", "QED\0", "KDMV\1\0\0\0",
-                                        "OOOM\0\0\0\2", "conectix", "WithouFreSpacExt", "LUKS\xba\xbe\0\1"};
+    static const char *const marks[] = {"QFI\xfb\0\0\0\1", "QFI\xfb\0\0\0\2",  "QFI\xfb\0\0\0\3",
+                                        "QED\0",           "KDMV\1\0\0\0",     "OOOM\0\0\0\2",
+                                        "conectix",        "WithouFreSpacExt", "LUKS\xba\xbe\0\1"};
     static const size_t lens[] = {8, 8, 8, 4, 8, 8, 8, 16, 8};
     unsigned char h[2000];
     uint64_t x = 88172645463325252u;

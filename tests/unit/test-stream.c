@@ -35,8 +35,8 @@ static char *runs_of(PlkStream *s)
 
     *text = '\0';
     while (plk_stream_next(s, &data, &len) == 0 && len) {
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%c%llu", *text ? " " : "", data ? 'd' : 'h',
-                 (unsigned long long)len);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%c%llu", *text ? " " : "",
+                 data ? 'd' : 'h', (unsigned long long)len);
         if (!data)
             CHECK_INT(plk_stream_skip(s, len), 0);
         for (char buf[4096]; data && len;) {

@@ -18,8 +18,8 @@ static int create(const char *name, const PlkVolumeDef *def, unsigned flags, Plk
     return qemu->create(&at, def, flags, NULL, err);
 }
 
-static int clone_to(const char *name, PlkFileFormat format, const char *from, uint64_t capacity, unsigned flags,
-                    PlkError *err)
+static int clone_to(const char *name, PlkFileFormat format, const char *from, uint64_t capacity,
+                    unsigned flags, PlkError *err)
 {
     PlkVolumeDef def = pool_def(name, format, capacity);
     PlkVolumeFacts f = pool_probe(from);
@@ -35,7 +35,8 @@ static int clone_to(const char *name, PlkFileFormat format, const char *from, ui
 
 TEST(every_format_that_can_be_made_is_what_it_says)
 {
-    static const PlkFileFormat formats[] = {PLK_FILE_QCOW2, PLK_FILE_QCOW, PLK_FILE_QED, PLK_FILE_VMDK, PLK_FILE_VDI};
+    static const PlkFileFormat formats[] = {PLK_FILE_QCOW2, PLK_FILE_QCOW, PLK_FILE_QED, PLK_FILE_VMDK,
+                                            PLK_FILE_VDI};
     PlkError err;
 
     pool_make();
@@ -155,8 +156,9 @@ TEST(a_relative_backing_store_is_right_after_publication)
 
 TEST(a_backing_store_that_is_not_there_or_no_file_is_refused)
 {
-    static const char *const paths[] = {"none", "/nowhere/base", "nbd:localhost:1", "json:{\"driver\":\"null-co\"}",
-                                        "fifo", "/dev/null", "http://localhost/x", "dir"};
+    static const char *const paths[] = {
+        "none", "/nowhere/base", "nbd:localhost:1",    "json:{\"driver\":\"null-co\"}",
+        "fifo", "/dev/null",     "http://localhost/x", "dir"};
     PlkError err;
 
     pool_make();
@@ -196,7 +198,8 @@ TEST(a_clone_of_an_overlay_rests_on_nothing)
 
 TEST(a_clone_goes_from_any_format_to_any)
 {
-    static const PlkFileFormat formats[] = {PLK_FILE_RAW, PLK_FILE_QCOW2, PLK_FILE_QED, PLK_FILE_VMDK, PLK_FILE_VDI};
+    static const PlkFileFormat formats[] = {PLK_FILE_RAW, PLK_FILE_QCOW2, PLK_FILE_QED, PLK_FILE_VMDK,
+                                            PLK_FILE_VDI};
     PlkError err;
 
     pool_make();
@@ -217,15 +220,16 @@ TEST(a_clone_goes_from_any_format_to_any)
 /* What an image names is opened by us first; whatever is no file stops the clone and not the program. */
 TEST(a_hostile_chain_stops_a_clone_and_nothing_else)
 {
-    static const char *const backings[] = {"fifo", "nbd:localhost:1", "json:{\"driver\":\"null-co\"}", "/dev/zero",
-                                           "none", "v"};
+    static const char *const backings[] = {
+        "fifo", "nbd:localhost:1", "json:{\"driver\":\"null-co\"}", "/dev/zero", "none", "v"};
     PlkError err;
 
     pool_make();
     CHECK(mkfifo("fifo", 0600) == 0);
     alarm(30);
     for (size_t i = 0; i < G_N_ELEMENTS(backings); i++) {
-        CHECK_INT(QEMU_IMG("create", "-u", "-f", "qcow2", "-b", backings[i], "-F", i == 5 ? "qcow2" : "raw", "w", "1M"),
+        CHECK_INT(QEMU_IMG("create", "-u", "-f", "qcow2", "-b", backings[i], "-F", i == 5 ? "qcow2" : "raw",
+                           "w", "1M"),
                   0);
         CHECK(rename("w", "v") == 0);
         CHECK_INT(clone_to("copy", PLK_FILE_QCOW2, "v", 0, 0, &err), -1);
@@ -302,7 +306,8 @@ TEST(a_grown_overlay_does_not_uncover_its_base)
     CHECK_INT(QEMU_IMG("create", "-f", "qcow2", "-b", "base", "-F", "raw", "v", "1M"), 0);
     CHECK_OK(resize("v", 4 * MIB, 0, &err), err);
     CHECK_INT(QEMU_IMG("convert", "-f", "qcow2", "-O", "raw", "v", "out"), 0);
-    CHECK(pool_byte("out", MIB - 1) == 'b' && pool_byte("out", MIB) == 0 && pool_byte("out", 4 * MIB - 1) == 0);
+    CHECK(pool_byte("out", MIB - 1) == 'b' && pool_byte("out", MIB) == 0 &&
+          pool_byte("out", 4 * MIB - 1) == 0);
 }
 
 /* ---- others ---- */
@@ -321,7 +326,8 @@ static pid_t start_user(const char *name)
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(null, 1);
-        execl(program, program, "bench", "-q", "-w", "-t", "writeback", "-f", "qcow2", "-c", "1000000000", name, NULL);
+        execl(program, program, "bench", "-q", "-w", "-t", "writeback", "-f", "qcow2", "-c", "1000000000",
+              name, NULL);
         _exit(127);
     }
     for (int i = 0; i < 200; i++) {

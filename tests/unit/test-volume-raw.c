@@ -438,7 +438,8 @@ TEST(a_link_is_not_resized_wiped_cloned_or_streamed)
 
 TEST(names_that_look_like_options_or_protocols_are_names)
 {
-    static const char *const names[] = {"-rf", "--help", "nbd:localhost:1", "json:{}", "a,b=c", "%s%n", "fat:x"};
+    static const char *const names[] = {"-rf",  "--help", "nbd:localhost:1", "json:{}", "a,b=c",
+                                        "%s%n", "fat:x"};
     PlkError err;
 
     pool_make();
