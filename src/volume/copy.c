@@ -138,6 +138,14 @@ static int copy_data(Copy *c)
     return r;
 }
 
+static int fail_copy(const PlkPlace *at, int error, PlkError *err)
+{
+    if (error == -ENODATA)
+        return plk_fail(err, PLK_ERROR_READ, "the source of '%s/%s' became shorter while it was copied",
+                        at->dir_path, at->name);
+    return plk_fail_io(err, PLK_ERROR_WRITE, error, "cannot copy to '%s/%s'", at->dir_path, at->name);
+}
+
 int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool reflink,
                    const PlkProgress *progress, PlkError *err)
 {
@@ -145,10 +153,8 @@ int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool refl
     int r;
 
     if (ioctl(out, FICLONE, in) == 0) {
-        if (ftruncate(out, (off_t)size) < 0)
-            return plk_fail_io(err, PLK_ERROR_TRUNCATE, -errno, "'%s/%s'", at->dir_path, at->name);
-        plk_pace(&c.pace, size);
-        return 0;
+        r = ftruncate(out, (off_t)size) < 0 ? -errno : plk_pace(&c.pace, size);
+        return r < 0 ? fail_copy(at, r, err) : 0;
     }
     if (reflink)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno == EXDEV ? EXDEV : EOPNOTSUPP,
@@ -156,10 +162,5 @@ int plk_plain_copy(const PlkPlace *at, int in, int out, uint64_t size, bool refl
                               at->name);
     r = copy_data(&c);
     free(c.buffer);
-    if (r == -ENODATA)
-        return plk_fail(err, PLK_ERROR_READ, "the source of '%s/%s' became shorter while it was copied",
-                        at->dir_path, at->name);
-    if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_WRITE, r, "cannot copy to '%s/%s'", at->dir_path, at->name);
-    return 0;
+    return r < 0 ? fail_copy(at, r, err) : 0;
 }
