@@ -62,12 +62,12 @@ static int parse_features(const xmlNode *pool, PlkPoolDef *def, PlkError *err)
     const xmlNode *cow = plk_element_find(pool, "features/cow");
 
     def->cow = -1;
-    if (!plk_element_find(pool, "features"))
-        return 0;
-    if (!plk_pool_traits(def->type)->cow)
-        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "pool '%s': a %s pool has no <features>", def->name,
-                        plk_pool_type_names[def->type]);
-    return cow ? plk_switch_parse(cow, "state", &def->cow, err) : 0;
+    if (cow && plk_switch_parse(cow, "state", &def->cow, err) != 0)
+        return -1;
+    if (def->cow >= 0 && !plk_pool_traits(def->type)->cow)
+        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "pool '%s': copy on write cannot be chosen for a %s pool",
+                        def->name, plk_pool_type_names[def->type]);
+    return 0;
 }
 
 /* What the type needs of <source>. */

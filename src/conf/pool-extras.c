@@ -45,9 +45,9 @@ static int parse_option(const xmlNode *node, const OptionSpace *space, PlkPoolOp
 {
     option->name = plk_element_attribute(node, "name");
     option->value = space->valued ? plk_element_attribute(node, "value") : NULL;
-    if (!option->name || !*option->name)
+    if (!option->name)
         return plk_fail(err, PLK_ERROR_XML, "an option in <%s:%s> has no name", space->prefix, space->list);
-    if (space->valued && (!option->value || !*option->value))
+    if (space->valued && !option->value)
         return plk_fail(err, PLK_ERROR_XML, "the option '%s' in <%s:%s> has no value", option->name, space->prefix,
                         space->list);
     return 0;

@@ -85,7 +85,7 @@ static int parse_auth(const xmlNode *node, PlkPoolSource *source, PlkError *err)
         return plk_fail(err, PLK_ERROR_XML, "the <auth> of a pool has no username");
     auth->type = plk_element_attribute(node, "type");
     if (auth->type && plk_name_index(auth_names, auth->type) < 0)
-        return plk_fail(err, PLK_ERROR_XML, "the type '%s' of a pool's <auth> is neither chap nor ceph", auth->type);
+        return plk_fail(err, PLK_ERROR_CONFIG, "the type '%s' of a pool's <auth> is neither chap nor ceph", auth->type);
     if (!secret)
         return plk_fail(err, PLK_ERROR_XML, "the <auth> of a pool has no <secret>");
     auth->secret_type = plk_element_attribute(secret, "type");
