@@ -181,6 +181,10 @@ static int raw_resize(const PlkPlace *at, const PlkVolumeFacts *facts, uint64_t 
 {
     PLK_CLOSE int fd = -1;
 
+    if (facts->format == PLK_FILE_PLOOP)
+        return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT,
+                        "'%s/%s' is a ploop image without its directory: its header would not follow",
+                        at->dir_path, at->name);
     if (facts->encryption != PLK_ENCRYPTION_NONE)
         return plk_fail(err, PLK_ERROR_NOT_THIS_FORMAT, "'%s/%s' is encrypted: its header would not follow",
                         at->dir_path, at->name);

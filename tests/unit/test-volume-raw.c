@@ -362,6 +362,19 @@ TEST(a_resize_that_fails_changes_nothing)
     CHECK_FAILS(resize("v", UINT64_MAX, 0, &err), err, PLK_ERROR_TRUNCATE);
 }
 
+TEST(a_stray_ploop_image_is_not_resized_as_if_it_were_raw)
+{
+    PlkVolumeFacts f = {.format = PLK_FILE_PLOOP, .encryption = PLK_ENCRYPTION_NONE};
+    PlkPlace at;
+    PlkError err;
+
+    pool_make();
+    at = pool_at("root.hds");
+    pool_fill("root.hds", 'a', 4096, 0);
+    CHECK_FAILS(raw->resize(&at, &f, MIB, 0, NULL, &err), err, PLK_ERROR_NOT_THIS_FORMAT);
+    CHECK_INT(pool_size("root.hds"), 4096);
+}
+
 /* ---- others ---- */
 
 TEST(an_image_in_use_is_left_alone_and_the_user_named)
