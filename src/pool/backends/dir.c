@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A pool that is a directory: nothing to start or to stop. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "pool/pool.h"
+
+static int check(const PlkPoolDef *def, bool *ret_up, PlkError *err)
+{
+    struct stat st;
+
+    *ret_up = stat(def->target, &st) == 0 && S_ISDIR(st.st_mode);
+    return 0;
+}
+
+static int start(const PlkPoolDef *def, PlkError *err)
+{
+    return 0; /* whether it is there shows when it is opened */
+}
+
+static int stop(const PlkPoolDef *def, PlkError *err)
+{
+    return 0;
+}
+
+static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
+{
+    if (flags & (PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
+        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' has no source device that could be overwritten", def->name);
+    return plk_target_build(def, 0711, err);
+}
+
+static bool same_source(const PlkPoolDef *a, const PlkPoolDef *b)
+{
+    return g_strcmp0(a->target, b->target) == 0;
+}
+
+const PlkBackend plk_backend_dir = {
+    .type = PLK_POOL_DIR, .check = check, .start = start, .stop = stop, .build = build, .remove = plk_target_remove,
+    .same_source = same_source,
+};
