@@ -51,12 +51,19 @@ static const char *measure_tag(const char *at, size_t *ret_attributes, bool *ret
     return at;
 }
 
-static size_t count(const char *text, const char *what)
+static bool has_more_than(const char *text, const char *what, size_t max)
+{
+    for (text = strstr(text, what); text && max; text = strstr(text + 1, what))
+        max--;
+    return text;
+}
+
+static size_t count_markup(const char *text)
 {
     size_t n = 0;
 
-    for (text = strstr(text, what); text; text = strstr(text + 1, what))
-        n++;
+    for (; *text; text++)
+        n += *text == '<' || *text == '&';
     return n;
 }
 
@@ -94,9 +101,9 @@ static int measure(const char *xml, PlkError *err)
 {
     if (strnlen(xml, TEXT_MAX + 1) > TEXT_MAX)
         return plk_fail(err, PLK_ERROR_XML_SYNTAX, "the definition is longer than %d bytes", TEXT_MAX);
-    if (count(xml, "<") > MARKUP_MAX || count(xml, "&") > MARKUP_MAX)
+    if (count_markup(xml) > MARKUP_MAX)
         return plk_fail(err, PLK_ERROR_XML_SYNTAX, "the definition has more than %d pieces of markup", MARKUP_MAX);
-    if (count(xml, "xmlns") > NAMESPACES_MAX)
+    if (has_more_than(xml, "xmlns", NAMESPACES_MAX))
         return plk_fail(err, PLK_ERROR_XML_SYNTAX, "the definition declares more than %d namespaces",
                         NAMESPACES_MAX);
     return measure_tree(xml, err);
