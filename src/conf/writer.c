@@ -3,6 +3,7 @@
 #include "conf/writer.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 PlkWriter plk_writer_begin(void)
 {
@@ -16,9 +17,10 @@ char *plk_writer_finish(PlkWriter *writer)
 
 /*
  * Control characters cannot be said in XML at all, so they are left out: a name that has one comes from a directory,
- * and the rest of its volume is worth printing.
+ * and the rest of its volume is worth printing. Readers turn line ends into '\n', and any blank of an attribute into
+ * a space: libvirt lets that happen, here what is printed reads as what it was. blanks: those to be spelled out.
  */
-static void append_escaped(GString *text, const char *value)
+static void append_escaped(GString *text, const char *value, const char *blanks)
 {
     for (; *value; value++) {
         switch (*value) {
@@ -38,7 +40,9 @@ static void append_escaped(GString *text, const char *value)
             g_string_append(text, "&apos;");
             break;
         default:
-            if ((unsigned char)*value >= 0x20 || *value == '\t' || *value == '\n' || *value == '\r')
+            if (strchr(blanks, *value))
+                g_string_append_printf(text, "&#%d;", *value);
+            else if ((unsigned char)*value >= 0x20 || *value == '\t' || *value == '\n')
                 g_string_append_c(text, *value);
         }
     }
@@ -54,7 +58,7 @@ void plk_write_attribute(PlkWriter *writer, const char *name, const char *value)
     if (!value)
         return;
     g_string_append_printf(writer->text, " %s='", name);
-    append_escaped(writer->text, value);
+    append_escaped(writer->text, value, "\t\n\r");
     g_string_append_c(writer->text, '\'');
 }
 
@@ -95,7 +99,7 @@ void plk_write_section(PlkWriter *writer, const char *element)
 static void end_with_text(PlkWriter *writer, const char *element, const char *value)
 {
     g_string_append_c(writer->text, '>');
-    append_escaped(writer->text, value);
+    append_escaped(writer->text, value, "\r");
     g_string_append_printf(writer->text, "</%s>\n", element);
 }
 

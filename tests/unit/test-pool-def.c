@@ -83,6 +83,16 @@ TEST(what_new_volumes_get_is_kept)
                       "<k:volume_defaults><mode>9</mode></k:volume_defaults></pool>", 0), err, PLK_ERROR_XML);
 }
 
+TEST(blanks_survive_being_printed)
+{
+    g_autofree char *text = printed("<pool type='fs'><name>a&#13;\n b</name><source><device path='/a&#10;&#13;&#9;b'/>"
+                                    "</source>" TARGET "</pool>");
+
+    CHECK(strstr(text, "<name>a&#13;\n b</name>"));
+    CHECK(strstr(text, "path='/a&#10;&#13;&#9;b'"));
+    check_same_again(text);
+}
+
 TEST(options_of_rbd_have_values)
 {
     static const char head[] = "<pool type='rbd' xmlns:rbd='http://libvirt.org/schemas/storagepool/rbd/1.0'>";
