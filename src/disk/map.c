@@ -97,6 +97,8 @@ static int claim(PlkImage *img, unsigned level, uint32_t page, PlkSlot *slots)
 {
     uint32_t entries[PLK_BAT_PAGE_SLOTS];
     uint64_t first = (uint64_t)page * PLK_BAT_PAGE_SLOTS;
+    uint64_t entries_end = (uint64_t)img->header.bat_entries + PLK_BAT_FIRST_SLOT; /* none is named from there on */
+    uint32_t end = (uint32_t)PLK_MIN(PLK_BAT_PAGE_SLOTS, entries_end > first ? entries_end - first : 0);
     int taken = 0, r;
 
     if (img->kind == PLK_IMAGE_PLOOP) {
@@ -104,12 +106,12 @@ static int claim(PlkImage *img, unsigned level, uint32_t page, PlkSlot *slots)
         if (r < 0)
             return r;
     }
-    for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; i < PLK_BAT_PAGE_SLOTS; i++) {
+    for (uint32_t i = page == 0 ? PLK_BAT_FIRST_SLOT : 0; i < end; i++) {
         uint64_t cluster = first + i - PLK_BAT_FIRST_SLOT;
 
         if (slots[i] != PLK_SLOT_UNOWNED)
             continue;
-        if (img->kind == PLK_IMAGE_RAW ? cluster >= img->header.bat_entries : entries[i] == PLK_SLOT_NONE)
+        if (img->kind == PLK_IMAGE_PLOOP && entries[i] == PLK_SLOT_NONE)
             continue;
         slots[i] = img->kind == PLK_IMAGE_RAW ? plk_slot(level, (uint32_t)cluster)
                                               : slot_of_entry(level, entries[i]);
