@@ -10,8 +10,7 @@ enum { OPT_DETAILS = OPT_OWN, OPT_NAMES };
 
 static void unref_list(PlkVolumeList **list)
 {
-    if (*list)
-        plk_volume_list_unref(*list);
+    plk_volume_list_unref(*list);
 }
 
 static void print_virsh(PlkPool *pool, const PlkVolumeList *list, bool details)
@@ -19,8 +18,8 @@ static void print_virsh(PlkPool *pool, const PlkVolumeList *list, bool details)
     static const PlkGridColumn columns[] = {{"Name"}, {"Path"}, {"Type"}, {"Capacity"}, {"Allocation"}};
     PlkGrid *grid = plk_grid_new(columns, details ? G_N_ELEMENTS(columns) : 2);
 
-    for (size_t i = 0; i < list->n; i++) {
-        const PlkVolume *v = list->items[i];
+    for (size_t i = 0; i < plk_volume_list_count(list); i++) {
+        const PlkVolume *v = plk_volume_list_at(list, i);
         g_autofree char *path = plk_pool_volume_path(pool, v->name);
         char capacity[PLK_SIZE_ROOM], allocation[PLK_SIZE_ROOM];
 
@@ -41,8 +40,8 @@ static void print_table(const PlkVolumeList *list)
                                             {"Status", PLK_STATUS}};
     PlkGrid *grid = plk_grid_new(columns, G_N_ELEMENTS(columns));
 
-    for (size_t i = 0; i < list->n; i++) {
-        const PlkVolume *v = list->items[i];
+    for (size_t i = 0; i < plk_volume_list_count(list); i++) {
+        const PlkVolume *v = plk_volume_list_at(list, i);
         char capacity[PLK_SIZE_ROOM], allocation[PLK_SIZE_ROOM], snapshots[PLK_SIZE_ROOM] = "-";
         g_autofree char *status = plk_volume_status(v);
 
@@ -61,8 +60,8 @@ static void print_json(PlkPool *pool, const PlkVolumeList *list)
     PlkJson j = {.out = stdout};
 
     plk_json_open(&j, NULL, '[');
-    for (size_t i = 0; i < list->n; i++)
-        plk_volume_json(&j, NULL, pool, list->items[i]);
+    for (size_t i = 0; i < plk_volume_list_count(list); i++)
+        plk_volume_json(&j, NULL, pool, plk_volume_list_at(list, i));
     plk_json_close(&j, ']');
 }
 
@@ -80,8 +79,8 @@ static int run(const PlkArgs *args)
     if (plk_settings.json)
         print_json(s.pool, list);
     else if (plk_arg_given(args, OPT_NAMES))
-        for (size_t i = 0; i < list->n; i++)
-            plk_put_name("", list->items[i]->name, "\n");
+        for (size_t i = 0; i < plk_volume_list_count(list); i++)
+            plk_put_name("", plk_volume_list_at(list, i)->name, "\n");
     else if (args->joined || plk_arg_given(args, OPT_DETAILS))
         print_virsh(s.pool, list, plk_arg_given(args, OPT_DETAILS));
     else
