@@ -42,13 +42,13 @@ static inline void plk_volume_unrefp(PlkVolume **volume)
         plk_volume_unref(*volume);
 }
 
-typedef struct PlkVolumeList {
-    PlkVolume **items; /* sorted by name */
-    size_t n;
-} PlkVolumeList;
+/* Immutable, sorted by name; at(): borrowed, i < count. */
+typedef struct PlkVolumeList PlkVolumeList;
+size_t plk_volume_list_count(const PlkVolumeList *list);
+PlkVolume *plk_volume_list_at(const PlkVolumeList *list, size_t i);
 /* A snapshot; STATE when the pool is inactive. Unref with plk_volume_list_unref(). */
 int plk_pool_volumes(PlkPool *pool, PlkVolumeList **ret, PlkError *err);
-void plk_volume_list_unref(PlkVolumeList *list);
+void plk_volume_list_unref(PlkVolumeList *list); /* NULL is fine */
 
 /* Fresh: statx'ed now. NO_VOLUME. *ret is a reference. */
 int plk_pool_volume(PlkPool *pool, const char *name, PlkVolume **ret, PlkError *err);
