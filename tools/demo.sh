@@ -77,8 +77,14 @@ qemu-img compare -q volume.qcow2 volume.raw
 told "raw against qcow2, by qemu-img" "the same"
 rm -f before.raw after.raw output
 
+export PLOOPCTL=$build/src/cli/ploopctl/ploopctl
+if [ -x "$PLOOPCTL" ]; then
+    echo "A pool of volumes, without a daemon"
+    bash "$here/tools/demo-pool.sh"
+fi
+
 if command -v libvirtd >/dev/null && command -v virsh >/dev/null; then
-    echo "The same through a private libvirtd and virsh"
+    echo "Ploop volumes through a private libvirtd and virsh"
     rc=0
     bash "$here/tools/demo-libvirt.sh" | sed 's/^ok /  /; s/^skipped: /  left out: /' || rc=$?
     [ $rc = 0 ] || [ $rc = 77 ] || exit $rc   # 77: not here, for the reason told
@@ -88,4 +94,5 @@ fi
 
 echo
 echo "Volume:  $volume"
+echo "Pool:    $work/disks"
 echo "Picture: $work/map.svg"

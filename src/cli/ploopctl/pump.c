@@ -43,13 +43,18 @@ static void end(Pump *p)
 }
 #define PUMP plk_cleanup(end) Pump
 
+static int cancelled(const Pump *p, PlkError *err)
+{
+    return plk_fail(err, PLK_ERROR_CANCELLED, "%s of '%s': cancelled", p->what, p->name);
+}
+
 static int progress(Pump *p, uint64_t more, PlkError *err)
 {
     const PlkProgress *bar = plk_cli_progress();
 
     p->done += more;
     if (bar->update(bar->arg, p->what, p->done, PLK_MAX(p->total, p->done)))
-        return plk_fail(err, PLK_ERROR_CANCELLED, "%s of '%s': cancelled", p->what, p->name);
+        return cancelled(p, err);
     return 0;
 }
 
@@ -107,6 +112,8 @@ static int feed(Pump *p, ssize_t n, PlkError *err)
 {
     int rc;
 
+    if (n == -ECANCELED)
+        return cancelled(p, err);
     if (n < 0)
         return plk_fail_io(err, PLK_ERROR_READ, (int)n, "cannot read '%s'", p->name);
     rc = plk_stream_write(p->stream, p->buf, (size_t)n);

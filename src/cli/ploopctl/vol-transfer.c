@@ -77,7 +77,7 @@ static int run_upload(const PlkArgs *args)
     rc = plk_need_volume(args, PLK_STORAGE_COMMAND, &s);
     if (rc)
         return rc;
-    if (upload(&s, opened < 0 ? STDIN_FILENO : opened, file, &w, &err) < 0)
+    if (upload(&s, opened < 0 ? STDIN_FILENO : opened, opened < 0 ? "standard input" : file, &w, &err) < 0)
         return plk_cli_fail(&err);
     return PLK_EXIT_OK;
 }
