@@ -23,6 +23,7 @@
 #define WINDOW_CLUSTERS (1ull << 27)
 #define CHUNK_BYTES 65536u
 #define BOUNCE_BYTES (1u << 20)
+#define SHARED_FIRST 64u
 #define SHARED_MAX 65536u /* shared clusters whose first slot is remembered, to be named */
 
 typedef struct Chunk {
@@ -98,14 +99,26 @@ static PlkSharedCluster *find_shared(const PlkChecker *c, uint64_t cluster)
     return c->n_shared ? bsearch(&key, c->shared, c->n_shared, sizeof key, by_cluster) : NULL;
 }
 
+/* For one more; the room doubles each time it is full. */
+static bool make_room(PlkChecker *c)
+{
+    size_t n = c->n_shared, room = PLK_MAX(2 * n, SHARED_FIRST);
+    PlkSharedCluster *grown;
+
+    if (n > 0 && (n < SHARED_FIRST || !plk_is_pow2(n)))
+        return true;
+    grown = plk_realloc(c->shared, room, sizeof *grown);
+    if (grown)
+        c->shared = grown;
+    return grown;
+}
+
 static int note_shared(PlkChecker *c, uint64_t cluster)
 {
     c->n_shared_entries++;
     if (c->n_shared == SHARED_MAX || (c->n_shared && c->shared[c->n_shared - 1].cluster == cluster))
         return 0;
-    if (!c->shared)
-        c->shared = plk_calloc(SHARED_MAX, sizeof *c->shared);
-    if (!c->shared)
+    if (!make_room(c))
         return -ENOMEM;
     c->shared[c->n_shared++] = (PlkSharedCluster){.cluster = cluster, .slot = PLK_NO_SLOT};
     return 0;
@@ -204,6 +217,11 @@ static int entry_in_extension(PlkChecker *c, Chunk *chunk, size_t i)
     return c->pass == PLK_PASS_REPORT ? report_entry(c, chunk, i, &f) : 0;
 }
 
+static size_t bounce_bytes(const PlkChecker *c)
+{
+    return (size_t)PLK_MIN(BOUNCE_BYTES, 1ull << c->cluster_shift);
+}
+
 static int copy_cluster(Walk *w, uint64_t from, uint64_t to)
 {
     PlkChecker *c = w->c;
@@ -213,8 +231,8 @@ static int copy_cluster(Walk *w, uint64_t from, uint64_t to)
 
     /* Nobody names what is overwritten here: the survey has seen every entry. */
     assert(to >= c->used_end && to > from && from >= c->first_cluster);
-    r = plk_io_copy(c->io, to * bytes, c->io, from * bytes, bytes, &w->method, w->bounce, BOUNCE_BYTES,
-                    PLK_POINT_DATA_COPY);
+    r = plk_io_copy(c->io, to * bytes, c->io, from * bytes, bytes, &w->method, w->bounce,
+                    bounce_bytes(c), PLK_POINT_DATA_COPY);
     c->size = PLK_MAX(c->size, (to + 1) * bytes);
     if (r == 0 && p && p->update(p->arg, "copying shared clusters", done * bytes, c->n_shared_entries * bytes))
         r = -ECANCELED;
@@ -417,7 +435,7 @@ int plk_checker_walk_bat(PlkChecker *c, PlkCheckPass pass)
     /* An entry is a 32-bit number: what lies higher can not be named. */
     uint64_t end = PLK_MAX(PLK_MIN(c->file_clusters, 1ull << 32), c->first_cluster + 1);
     PLK_FREE Chunk *chunk = make_chunk(c);
-    PLK_FREE void *bounce = pass == PLK_PASS_COPY ? plk_malloc(BOUNCE_BYTES) : NULL;
+    PLK_FREE void *bounce = pass == PLK_PASS_COPY ? plk_malloc(bounce_bytes(c)) : NULL;
     Walk w = {.c = c, .chunk = chunk, .bounce = bounce};
     int r = chunk && (bounce || pass != PLK_PASS_COPY) ? 0 : -ENOMEM;
 

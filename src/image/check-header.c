@@ -62,7 +62,7 @@ typedef bool EntriesFn(const PlkHeader *h, uint64_t file_clusters, const uint8_t
 /* 1 if each piece of the entries [from, to), bytes of the file, passes; 0 or -errno. Holes are not asked about. */
 static int all_entries(PlkChecker *c, const PlkHeader *h, uint64_t from, uint64_t to, EntriesFn *pass)
 {
-    PLK_FREE uint8_t *buf = plk_malloc(SCAN_BYTES);
+    PLK_FREE uint8_t *buf = plk_malloc(to > from ? (size_t)PLK_MIN(SCAN_BYTES, to - from) : 0);
     uint64_t clusters = plk_div_up(c->size, (uint64_t)h->cluster_sectors * PLK_SECTOR), start, end;
     int r = buf ? 0 : -ENOMEM;
 

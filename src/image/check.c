@@ -229,7 +229,7 @@ static int fix_length(PlkChecker *c)
 
 static int fill_range(PlkChecker *c, uint64_t from, uint64_t to, PlkPoint point)
 {
-    PLK_FREE void *zeros = plk_calloc(1, FILL_BYTES);
+    PLK_FREE void *zeros = plk_calloc(1, to > from ? (size_t)PLK_MIN(FILL_BYTES, to - from) : 0);
     const PlkProgress *p = c->progress;
     int r = zeros ? 0 : -ENOMEM;
 
