@@ -98,6 +98,8 @@ static bool are_sound(const PlkHeader *h, uint64_t file_clusters, const uint8_t 
 {
     uint32_t slot;
 
+    if (plk_is_zero(bytes, 4 * n))
+        return true;
     for (size_t i = 0; i < n; i++)
         if (!names_data(h, file_clusters, bytes + 4 * i, &slot) && slot != 0)
             return false;
