@@ -4,8 +4,8 @@
  * alone. All of it is gone when the process is, however it ends.
  *
  * A cut is the filesystem's own shutdown call: it stops taking anything, and what it had not sent to its device
- * is lost. Mounting again replays the journal, as after a power failure. What a real disk's volatile cache
- * would lose is not lost here.
+ * is lost. What the kernel has cached of the device goes as well. Mounting again replays the journal, as after a
+ * power failure. What a real disk's volatile cache would lose is not lost here.
  */
 #pragma once
 
