@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "pool/stage.h"
 #include "pool/watch.h"
 
 int plk_live_hold(PlkPool *pool, PlkPoolVolumes **ret, PlkError *err)
@@ -55,6 +56,7 @@ void plk_live_put(PlkPoolVolumes *live, const char *name, PlkVolume *volume)
 int plk_pool_open_volumes(PlkPool *pool, bool take_over, PlkError *err)
 {
     PlkPoolVolumes *live = g_new0(PlkPoolVolumes, 1);
+    unsigned swept = 0;
 
     live->refs = 1;
     live->storage = pool->storage;
@@ -64,6 +66,8 @@ int plk_pool_open_volumes(PlkPool *pool, bool take_over, PlkError *err)
     live->list = plk_index_build(NULL, 0);
     pthread_mutex_init(&live->lock, NULL);
     pthread_cond_init(&live->refreshed, NULL);
+    if (live->dir >= 0 && pool->storage->role != PLK_STORAGE_LOOK)
+        plk_stages_sweep(live->dir, live->storage->machine_id, &swept, NULL, NULL);
     /* A command looks when it is asked; a daemon is to know before it says that the pool runs. */
     if (live->dir < 0 || (pool->storage->role == PLK_STORAGE_DAEMON && plk_live_refresh(live, NULL, err) < 0)) {
         if (live->dir < 0)
