@@ -53,8 +53,11 @@ equals "$(wc -l <list)" 2
 
 try "a wait has an end"
 refuses 5 "" job wait "$(job_id)" --timeout 1
+ctl job wait "$(job_id)" &
+waiting=$!
+sleep 0.5
 touch stop
-ctl job wait "$(job_id)"
+wait "$waiting"
 ended 0
 equals "$(state_of v)" good
 

@@ -122,6 +122,8 @@ unsigned plk_create_flags(const PlkArgs *args);
 /* ---- showing ---- */
 
 const char *plk_yes_no(bool yes);
+int plk_ask_pool(PlkPool *pool, PlkPoolInfo *ret,
+                 PlkError *err); /* plk_pool_info() with its volumes counted */
 const char *plk_volume_format_name(const PlkVolume *volume);
 const char *plk_volume_state_name(PlkVolumeState state); /* "good", "broken", ... */
 char *plk_volume_status(const PlkVolume *volume);        /* "broken: its header is damaged"; g_free */

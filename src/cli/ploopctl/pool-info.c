@@ -64,7 +64,7 @@ static int run_info(const PlkArgs *args)
         return rc;
     if (plk_settings.json)
         return plk_print_pool_json(s.pool);
-    if (plk_pool_info(s.pool, &info, &err) < 0)
+    if (plk_ask_pool(s.pool, &info, &err) < 0)
         return plk_cli_fail(&err);
     print_virsh_part(s.pool, &info, plk_arg_given(args, OPT_BYTES));
     if (!args->joined)

@@ -94,7 +94,7 @@ static void ask_pools(Listing *l, unsigned types)
     for (size_t i = 0; i < l->n; i++) {
         PlkPoolInfo *info = &l->infos[kept];
 
-        if (plk_pool_info(l->pools[i], info, &err) < 0)
+        if (plk_ask_pool(l->pools[i], info, &err) < 0)
             unknown_info(l->pools[i], &err, info);
         if (types & 1u << info->type)
             l->pools[kept++] = l->pools[i];

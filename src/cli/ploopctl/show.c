@@ -33,6 +33,17 @@ char *plk_volume_status(const PlkVolume *volume)
     return volume->reason ? g_strdup_printf("%s: %s", state, volume->reason) : g_strdup(state);
 }
 
+/* A command has no index of a pool until it asks for one: without this none of its volumes would be counted.
+ */
+int plk_ask_pool(PlkPool *pool, PlkPoolInfo *ret, PlkError *err)
+{
+    PlkVolumeList *list = NULL;
+
+    if (plk_pool_state(pool).active && plk_pool_volumes(pool, &list, NULL) == 0)
+        plk_volume_list_unref(list);
+    return plk_pool_info(pool, ret, err);
+}
+
 /* ---- JSON ---- */
 
 void plk_pool_json(PlkJson *j, const char *key, PlkPool *pool, const PlkPoolInfo *info)
@@ -88,7 +99,7 @@ int plk_print_pool_json(PlkPool *pool)
     PlkPoolInfo info;
     PlkError err;
 
-    if (plk_pool_info(pool, &info, &err) < 0)
+    if (plk_ask_pool(pool, &info, &err) < 0)
         return plk_cli_fail(&err);
     plk_pool_json(&j, NULL, pool, &info);
     return PLK_EXIT_OK;
