@@ -11,8 +11,9 @@ ctl -q vol create-as p other 1M --allocation 0
 # slow_upload: one that goes on until $tmp/stop is there; $upload is its process.
 slow_upload() {
     rm -f stop
-    { cat bytes; until [ -e stop ]; do sleep 0.05; done; } |
-        env --default-signal=INT "$PLOOPCTL" --state-dir "$tmp/state" vol upload p/v - 2>err & # bash ignores it there
+    # bash starts what is in the background with SIGINT ignored.
+    env --default-signal=INT "$PLOOPCTL" --state-dir "$tmp/state" vol upload p/v - 2>err \
+        < <(cat bytes; until [ -e stop ]; do sleep 0.05; done) &
     upload=$!
     for ((i = 0; i < 200; i++)); do
         [ "$(ctl job list --json)" = "[]" ] || return 0
