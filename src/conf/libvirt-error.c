@@ -65,7 +65,7 @@ static const PlkLibvirtError rows[] = {
     [PLK_ERROR_BUILT] = {76, STORAGE, "Storage pool already built"},
     [PLK_ERROR_READ_ONLY] = {29, STORAGE, "operation forbidden"},
     [PLK_ERROR_SYSTEM] = SYSTEM,
-    [PLK_ERROR_RPC] = {39, RPC, "RPC error"},
+    [PLK_ERROR_RPC] = {39, RPC, NULL}, /* clients look for "unknown procedure" at the very beginning */
     [PLK_ERROR_AUTH] = {45, AUTH, "authentication failed"},
     [PLK_ERROR_DENIED] = {88, ACCESS, "access denied"},
 };

@@ -8,6 +8,8 @@
 #include "daemon/daemon.h"
 #include "pool/backend.h"
 
+#define LIST_FLAGS 0xfffffu /* four groups: state, persistence, autostart, fourteen types */
+
 #define POOL plk_cleanup(plk_pool_unrefp) PlkPool *pool
 
 /* ---- lists ---- */
@@ -94,7 +96,8 @@ PLK_PROCEDURE(pool_list_all)
     rpc_pools *list = ret;
     plk_cleanup(free_pools) Pools pools = {NULL, 0};
 
-    if (find_pools(call, a->flags, &pools, err) < 0)
+    if (plk_check_flags(a->flags, LIST_FLAGS, "virConnectListAllStoragePools", err) < 0 ||
+        find_pools(call, a->flags, &pools, err) < 0)
         return -1;
     list->count = (unsigned)PLK_MIN(pools.n, (size_t)RPC_LIST_MAX);
     if (!a->need_results)

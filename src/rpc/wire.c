@@ -10,6 +10,8 @@
 #include "rpc/protocol.h"
 
 #define LEVEL_ERROR 2
+#define DOMAIN_STREAMS 38
+#define CODE_SYSTEM 38
 
 void plk_frame_encode(const PlkFrame *frame, uint8_t ret[PLK_FRAME_HEAD])
 {
@@ -99,6 +101,8 @@ PlkMessage *plk_message_error(PlkFrame frame, const PlkError *err)
         whole = plk_printf("%s: %s", as.phrase, err->message);
         format = plk_printf("%s: %%s", as.phrase);
     }
+    if (frame.type == PLK_FRAME_STREAM && as.code == CODE_SYSTEM)
+        error.domain = DOMAIN_STREAMS;
     if (!as.phrase || (whole && format)) {
         error.message = as.phrase ? &whole : &detail;
         error.str1 = as.phrase ? &format : &plain;

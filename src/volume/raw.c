@@ -151,6 +151,14 @@ static int raw_remove(const PlkPlace *at, const PlkVolumeFacts *facts, PlkError 
     return plk_plain_remove(at, err);
 }
 
+/* Also what it had before is to have blocks; a file system that cannot do that keeps the holes. */
+static int fill_holes(const PlkPlace *at, int fd, uint64_t end, PlkError *err)
+{
+    if (end == 0 || fallocate(fd, 0, 0, (off_t)end) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+        return 0;
+    return plk_fail_io(err, PLK_ERROR_ALLOCATE, -errno, "cannot reserve room for '%s/%s'", at->dir_path, at->name);
+}
+
 static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned flags,
                        const PlkProgress *progress, PlkError *err)
 {
@@ -169,6 +177,8 @@ static int change_size(const PlkPlace *at, int fd, uint64_t capacity, unsigned f
     r = set_size(at, fd, capacity, err);
     if (r == 0 && (flags & PLK_RESIZE_ALLOCATE) && capacity > old)
         r = plk_plain_allocate(at, fd, old, capacity, progress, err);
+    if (r == 0 && (flags & PLK_RESIZE_ALLOCATE))
+        r = fill_holes(at, fd, PLK_MIN(old, capacity), err);
     if (r == 0)
         r = plk_plain_finish(at, fd, NULL, err);
     if (r < 0 && capacity > old)

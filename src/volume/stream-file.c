@@ -78,7 +78,7 @@ static int file_next(PlkStream *s, bool *ret_data, uint64_t *ret_len)
 static ssize_t file_read(PlkStream *s, void *buf, size_t len)
 {
     bool data;
-    uint64_t run;
+    uint64_t run = 0;
     ssize_t n;
     int r = file_next(s, &data, &run);
 
@@ -232,15 +232,12 @@ static int find_end(uint64_t size, bool writing, uint64_t offset, uint64_t lengt
 {
     uint64_t end;
 
-    if (offset > INT64_MAX || (!writing && offset > size))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "offset %llu lies behind its end at %llu",
-                        (unsigned long long)offset, (unsigned long long)size);
     if (PLK_ADD_OVERFLOW(offset, length, &end) || end > INT64_MAX)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "%llu bytes from %llu on are more than a file can have",
                         (unsigned long long)length, (unsigned long long)offset);
     if (length == 0)
         end = writing ? UINT64_MAX : size;
-    *ret = writing ? end : PLK_MIN(end, size);
+    *ret = writing ? end : PLK_MAX(PLK_MIN(end, size), offset); /* behind the end there is nothing, as in libvirt */
     return 0;
 }
 
