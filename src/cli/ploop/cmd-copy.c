@@ -18,11 +18,11 @@
 #include "base/error.h"
 #include "base/math.h"
 #include "cli.h"
+#include "copy-stream.h"
 #include "look.h"
 #include "offline.h"
-#include "publish.h"
-#include "stream.h"
-#include "transfer.h"
+#include "volume/publish.h"
+#include "volume/transfer.h"
 
 #define RECORD_MAX (64u << 20)
 
@@ -115,7 +115,7 @@ static int receive_record(Receiver *r, PlkError *err)
     uint64_t at, end;
     size_t size;
 
-    if (plk_stream_read(r->in, &head, sizeof(head), err) < 0)
+    if (plk_copy_read(r->in, &head, sizeof(head), err) < 0)
         return -1;
     size = plk_le32(head.size);
     at = plk_le64(head.position);
@@ -126,7 +126,7 @@ static int receive_record(Receiver *r, PlkError *err)
         return plk_fail(err, PLK_ERROR_FORMAT, "Stream corrupted");
     if (size == 0)
         return 0;
-    if (make_room(r, size, err) < 0 || plk_stream_read(r->in, r->buf, size, err) < 0 ||
+    if (make_room(r, size, err) < 0 || plk_copy_read(r->in, r->buf, size, err) < 0 ||
         take_data(r, &head, size, at, err) < 0)
         return -1;
     return 1;
@@ -201,7 +201,7 @@ static int send_locked(const PlkArgs *args, const char *source, PlkError *err)
     if (plk_arg_uint(args, 'o', 1 << 20, &out) || plk_arg_uint(args, 'f', 1 << 20, &feedback) ||
         !is_stream((int)out))
         return plk_fail(err, PLK_ERROR_ARGUMENT, "copy sends to a pipe or a socket only");
-    return plk_stream_send(in, source, (int)out, feedback == UINT64_MAX ? -1 : (int)feedback, err);
+    return plk_copy_send(in, source, (int)out, feedback == UINT64_MAX ? -1 : (int)feedback, err);
 }
 
 /* Opened as a disk for the sake of its lock: a copy of an image that is being written would be a torn one. */

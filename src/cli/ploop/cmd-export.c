@@ -11,9 +11,9 @@
 #include "base/error.h"
 #include "cli.h"
 #include "look.h"
-#include "publish.h"
-#include "qemu-img.h"
-#include "transfer.h"
+#include "volume/publish.h"
+#include "volume/qemu-img.h"
+#include "volume/transfer.h"
 
 enum { OPT_TO = PLK_LONG_ONLY, OPT_FORCE };
 

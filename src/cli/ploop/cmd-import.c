@@ -16,9 +16,9 @@
 #include "base/math.h"
 #include "cli.h"
 #include "fill.h"
-#include "publish.h"
-#include "qemu-img.h"
-#include "transfer.h"
+#include "volume/publish.h"
+#include "volume/qemu-img.h"
+#include "volume/transfer.h"
 
 enum { OPT_FROM = PLK_LONG_ONLY, OPT_ALLOC };
 

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "fill.h"
 #include "look.h"
+#include "volume/publish.h"
 
 enum { OPT_POPULATE = PLK_LONG_ONLY, OPT_ALLOC };
 

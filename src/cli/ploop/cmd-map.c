@@ -8,7 +8,7 @@
 #include "cli.h"
 #include "look.h"
 #include "picture.h"
-#include "publish.h"
+#include "volume/publish.h"
 
 #define DEFAULT_WIDTH 64
 

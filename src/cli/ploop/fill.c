@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/guid.h"
 #include "base/math.h"
 
@@ -75,13 +74,4 @@ int plk_arg_alloc(const PlkArgs *args, int id, bool *ret_full)
         return plk_cli_param("Invalid argument for option --alloc: %s (full or sparse)", text);
     *ret_full = text[0] == 'f';
     return 0;
-}
-
-char *plk_directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (!slash)
-        return plk_strdup(".");
-    return plk_printf("%.*s", slash == path ? 1 : (int)(slash - path), path);
 }

@@ -20,5 +20,3 @@ int plk_new_disk(const PlkNewDisk *want);
 /* 0 or PLK_EXIT_PARAM; an option that was not given leaves *ret alone. */
 int plk_arg_format(const PlkArgs *args, int id, PlkFormat *ret);
 int plk_arg_alloc(const PlkArgs *args, int id, bool *ret_full);
-
-char *plk_directory_of(const char *path); /* "." where it has no slash; NULL when out of memory */

@@ -26,10 +26,10 @@ typedef struct __attribute__((packed)) PlkStreamRecord {
 _Static_assert(sizeof(PlkStreamRecord) == 16, "header of a record");
 
 /* Waits in poll(), so that a signal ends the wait for a peer that has gone quiet. */
-int plk_stream_read(int fd, void *buf, size_t len, PlkError *err);
+int plk_copy_read(int fd, void *buf, size_t len, PlkError *err);
 
 /* The file `in` to `out`, its holes left out; waits for the answer to the check unless feedback is -1. */
-int plk_stream_send(int in, const char *name, int out, int feedback, PlkError *err);
+int plk_copy_send(int in, const char *name, int out, int feedback, PlkError *err);
 
 /* The `len` bytes at `at` are on the disk as in `buf`: synced, dropped from the cache and read again. */
 int plk_verify_piece(int fd, const char *name, const void *buf, size_t len, uint64_t at, PlkError *err);

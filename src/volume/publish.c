@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Files that appear whole; see the header. */
-#include "publish.h"
+#include "volume/publish.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,15 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/guid.h"
-#include "fill.h"
+
+char *plk_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        return plk_strdup(".");
+    return plk_printf("%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
 
 static int check_target(const char *path, bool force, PlkError *err)
 {

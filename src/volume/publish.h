@@ -18,6 +18,8 @@ typedef struct PlkPublish {
     bool force;
 } PlkPublish;
 
+char *plk_directory_of(const char *path); /* "." where it has no slash; NULL when out of memory */
+
 /* EXISTS if there is something at `path` and not force; ARGUMENT if it is anything but a regular file. */
 int plk_publish_begin(const char *path, bool force, PlkPublish *ret, PlkError *err);
 /* The same with `temp` set, for a program that opens it by name. */

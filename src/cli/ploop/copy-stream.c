@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Sending a file as the stream of `ploop copy`, and looking at what a disk has kept; see the header. */
-#include "stream.h"
+#include "copy-stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ typedef struct Sender {
     char *buf;
 } Sender;
 
-int plk_stream_read(int fd, void *buf, size_t len, PlkError *err)
+int plk_copy_read(int fd, void *buf, size_t len, PlkError *err)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     size_t have = 0;
@@ -134,14 +134,14 @@ static int send_check(Sender *s, int feedback, PlkError *err)
         return -1;
     if (feedback < 0)
         return 0;
-    if (plk_stream_read(feedback, answer, sizeof answer, err) < 0)
+    if (plk_copy_read(feedback, answer, sizeof answer, err) < 0)
         return -1;
     if (memcmp(answer, PLK_STREAM_ANSWER, sizeof answer))
         return plk_fail(err, PLK_ERROR_WRITE, "the receiver has not kept '%s'", s->name);
     return 0;
 }
 
-int plk_stream_send(int in, const char *name, int out, int feedback, PlkError *err)
+int plk_copy_send(int in, const char *name, int out, int feedback, PlkError *err)
 {
     PLK_FREE char *buf = plk_malloc(PIECE);
     Sender s = {.in = in, .out = out, .name = name, .buf = buf};

@@ -6,7 +6,7 @@
  * file, at the place plk_disk_status() names. The caller holds the disk open with its locks, so nobody moves
  * a cluster meanwhile.
  */
-#include "transfer.h"
+#include "volume/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Running qemu-img; see the header. */
-#include "qemu-img.h"
+#include "volume/qemu-img.h"
 
 #include <endian.h>
 #include <errno.h>
