@@ -142,15 +142,17 @@ int plk_dir_read_file(PlkDir *dir, const char *path, size_t max, char **ret, siz
 }
 
 /* Beside `path`, so that the rename stays within one directory. */
-static char *make_temp_name(const char *path)
+static int make_temp_name(const char *path, char **ret)
 {
     const char *base = strrchr(path, '/');
     uint64_t random;
+    int r = PLK_UNINTERRUPTED(getrandom(&random, sizeof random, 0) < 0 ? -errno : 0);
 
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        return NULL;
-    return plk_printf("%.*s.ploopkit-%016llx.tmp", base ? (int)(base + 1 - path) : 0, path,
+    if (r < 0)
+        return r;
+    *ret = plk_printf("%.*s.ploopkit-%016llx.tmp", base ? (int)(base + 1 - path) : 0, path,
                       (unsigned long long)random);
+    return *ret ? 0 : -ENOMEM;
 }
 
 static int write_new_file(PlkDir *dir, const char *path, const char *text, size_t len, mode_t mode)
@@ -171,11 +173,11 @@ static int write_new_file(PlkDir *dir, const char *path, const char *text, size_
 
 int plk_dir_publish_file(PlkDir *dir, const char *path, const char *text, size_t len, mode_t mode)
 {
-    PLK_FREE char *temp = make_temp_name(path);
-    int r;
+    PLK_FREE char *temp = NULL;
+    int r = make_temp_name(path, &temp);
 
-    if (!temp)
-        return -ENOMEM;
+    if (r < 0)
+        return r;
     r = write_new_file(dir, temp, text, len, mode);
     if (r < 0)
         return r;

@@ -297,8 +297,8 @@ static int create_hidden(FileDir *fd, mode_t mode, PlkFile **ret)
     uint64_t random;
     int file, r;
 
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        return -EIO;
+    if (getrandom(&random, sizeof random, 0) < 0) /* so few bytes come at once or not at all */
+        return -errno;
     name = plk_printf(".ploopkit-%016llx", (unsigned long long)random);
     if (!name)
         return -ENOMEM;
