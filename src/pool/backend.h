@@ -19,8 +19,6 @@ typedef struct PlkBackend {
     int (*build)(const PlkPoolDef *def, unsigned flags, PlkError *err); /* NULL: NO_SUPPORT, as the others */
     int (*remove)(const PlkPoolDef *def, unsigned flags, PlkError *err);
     int (*find_sources)(const char *spec_xml, char **ret_xml, PlkError *err);
-    /* Do the two collide (4.3)? Both of this type, different names. */
-    bool (*same_source)(const PlkPoolDef *a, const PlkPoolDef *b);
 } PlkBackend;
 
 extern const PlkBackend plk_backend_dir, plk_backend_fs, plk_backend_netfs, plk_backend_vstorage;

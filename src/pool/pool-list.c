@@ -61,12 +61,9 @@ void plk_pool_list_remove(PlkStorage *storage, PlkPool *pool)
 
 static bool collides(PlkPool *pool, const PlkPoolDef *def)
 {
-    const PlkBackend *backend = plk_backend(def->type, NULL);
     PLK_LOCKED(&pool->lock);
 
-    if (pool->def->type != def->type || !backend || !backend->same_source)
-        return false;
-    return backend->same_source(pool->def, def) || (pool->next && backend->same_source(pool->next, def));
+    return plk_pool_same_source(pool->def, def) || (pool->next && plk_pool_same_source(pool->next, def));
 }
 
 static int check_identity(PlkStorage *storage, const PlkPoolDef *def, PlkPool **ret, PlkError *err)

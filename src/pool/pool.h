@@ -119,6 +119,9 @@ void plk_pool_list_remove(PlkStorage *storage, PlkPool *pool);
 /* REFUSED naming the other pool; *ret is the one that def redefines, or NULL. */
 int plk_pool_list_conflict(PlkStorage *storage, const PlkPoolDef *def, PlkPool **ret, PlkError *err);
 
+/* conflict.c: whether both would stand on the same storage. Pools of one name are not asked about. */
+bool plk_pool_same_source(const PlkPoolDef *known, const PlkPoolDef *asked);
+
 /* state.c: files. All writes are whole and durable. */
 int plk_state_save_config(PlkStorage *storage, const PlkPoolDef *def, PlkError *err);
 int plk_state_remove_config(PlkStorage *storage, const char *name, PlkError *err);

@@ -31,12 +31,6 @@ static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
     return plk_target_build(def, 0711, err);
 }
 
-static bool same_source(const PlkPoolDef *a, const PlkPoolDef *b)
-{
-    return g_strcmp0(a->target, b->target) == 0;
-}
-
 const PlkBackend plk_backend_dir = {
     .type = PLK_POOL_DIR, .check = check, .start = start, .stop = stop, .build = build, .remove = plk_target_remove,
-    .same_source = same_source,
 };

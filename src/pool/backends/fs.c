@@ -90,16 +90,6 @@ static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
     return make_filesystem(def, err);
 }
 
-static bool same_source(const PlkPoolDef *a, const PlkPoolDef *b)
-{
-    for (size_t i = 0; i < a->source.n_devices; i++)
-        for (size_t j = 0; j < b->source.n_devices; j++)
-            if (g_strcmp0(a->source.devices[i].path, b->source.devices[j].path) == 0)
-                return true;
-    return false;
-}
-
 const PlkBackend plk_backend_fs = {
     .type = PLK_POOL_FS, .check = check, .start = start, .stop = stop, .build = build, .remove = plk_target_remove,
-    .same_source = same_source,
 };

@@ -81,16 +81,7 @@ static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
     return plk_target_build(def, 0711, err);
 }
 
-static bool same_source(const PlkPoolDef *a, const PlkPoolDef *b)
-{
-    if (a->source.n_hosts != 1 || b->source.n_hosts != 1 || g_strcmp0(a->source.dir, b->source.dir) != 0)
-        return false;
-    if (b->source.hosts[0].port && a->source.hosts[0].port != b->source.hosts[0].port)
-        return false;
-    return g_strcmp0(a->source.hosts[0].name, b->source.hosts[0].name) == 0;
-}
-
 const PlkBackend plk_backend_netfs = {
     .type = PLK_POOL_NETFS, .check = check, .start = start, .stop = stop, .build = build,
-    .remove = plk_target_remove, .same_source = same_source,
+    .remove = plk_target_remove,
 };

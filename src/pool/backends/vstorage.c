@@ -30,12 +30,7 @@ static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
     return plk_target_build(def, 0711, err);
 }
 
-static bool same_source(const PlkPoolDef *a, const PlkPoolDef *b)
-{
-    return g_strcmp0(a->source.name, b->source.name) == 0;
-}
-
 const PlkBackend plk_backend_vstorage = {
     .type = PLK_POOL_VSTORAGE, .supported = supported, .check = check, .start = start, .stop = stop, .build = build,
-    .remove = plk_target_remove, .same_source = same_source,
+    .remove = plk_target_remove,
 };
