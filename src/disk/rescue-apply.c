@@ -206,6 +206,8 @@ static int keep_descriptor(PlkStore *store, char **ret_kept, PlkError *err)
         return 0;
     if (r == -ELOOP || r == -EINVAL)
         return plk_rescue_set_aside(store, store->name, ret_kept, err);
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_OPEN, r, "'%s'", store->path);
     return keep(store, store->name, store->name, whole, ret_kept, err);
 }
 

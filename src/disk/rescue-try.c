@@ -112,13 +112,15 @@ static int refuse_busy(PlkStore *store, const PlkDescriptor *desc, PlkError *err
 {
     for (size_t i = 0; i < desc->n_images; i++) {
         plk_cleanup(plk_io_closep) PlkIo *io = NULL;
-        int r = is_of_try(desc->images[i].file)
-                    ? plk_dir_open_file(store->dir, desc->images[i].file, 0, 0, &io)
-                    : -ENOENT;
+        const char *file = desc->images[i].file;
+        int r = is_of_try(file) ? plk_dir_open_file(store->dir, file, 0, 0, &io) : -ENOENT;
 
-        if (r == 0)
-            r = plk_io_lock_test(io, PLK_IO_LOCK_EXCLUSIVE);
-        if (r < 0 && r != -ENOENT)
+        if (r == -ENOENT)
+            continue;
+        if (r < 0)
+            return plk_fail_io(err, PLK_ERROR_OPEN, r, "'%s/%s'", store->dir->path, file);
+        r = plk_io_lock_test(io, PLK_IO_LOCK_EXCLUSIVE);
+        if (r < 0)
             return plk_fail_locked(err, io, r);
     }
     return 0;
@@ -189,19 +191,23 @@ static int copy_image(PlkStore *store, const char *name, const char *copy, const
                  : 0;
 }
 
-static const PlkRescueAction *find_repair(const PlkRescuePlan *plan, const char *file, PlkDir *dir)
+/* 1, 0 or -errno: it is named by a repair that decides something. */
+static int needs_copy(const PlkRescuePlan *plan, const char *file, PlkDir *dir)
 {
     PLK_FREE char *wanted = plk_path_canonical(dir->path, file);
 
-    for (size_t i = 0; wanted && i < plan->shown.n_actions; i++) {
+    if (!wanted)
+        return -errno;
+    for (size_t i = 0; i < plan->shown.n_actions; i++) {
         const PlkRescueAction *a = &plan->shown.actions[i];
-        PLK_FREE char *path =
-            a->kind == PLK_RESCUE_REPAIR_LOSSY ? plk_path_canonical(dir->path, a->file) : NULL;
+        PLK_FREE char *path = plk_path_canonical(dir->path, a->file);
 
-        if (path && strcmp(path, wanted) == 0)
-            return a;
+        if (!path)
+            return -errno;
+        if (a->kind == PLK_RESCUE_REPAIR_LOSSY && strcmp(path, wanted) == 0)
+            return 1;
     }
-    return NULL;
+    return 0;
 }
 
 /* Images whose repair decides something are replaced by repaired copies. */
@@ -210,9 +216,12 @@ static int copy_damaged(PlkStore *store, const PlkRescuePlan *plan, PlkDescripto
 {
     for (size_t i = 0; i < desc->n_images; i++) {
         PlkDescImage *image = &desc->images[i];
+        int r = needs_copy(plan, image->file, store->dir);
         char *copy;
 
-        if (!find_repair(plan, image->file, store->dir))
+        if (r < 0)
+            return plk_fail_io(err, PLK_ERROR_OPEN, r, "image '%s' of '%s'", image->file, store->dir->path);
+        if (r == 0)
             continue;
         copy = plk_printf(PREFIX "%s", last_part(image->file));
         if (!copy)

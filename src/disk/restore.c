@@ -119,7 +119,19 @@ static void write_note(PlkStore *store)
 
 /* ---- the whole ---- */
 
-static int open_store(const char *where, PlkStore **ret, PlkError *err)
+static int refuse_existing(PlkDir *dir, PlkError *err)
+{
+    int r = plk_dir_exists(dir, DESCRIPTOR_NAME);
+
+    if (r < 0)
+        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot look for '%s/%s'", dir->path, DESCRIPTOR_NAME);
+    if (r > 0)
+        return plk_fail(err, PLK_ERROR_EXISTS, "Can't create '%s/%s': File exists", dir->path,
+                        DESCRIPTOR_NAME);
+    return 0;
+}
+
+static int open_store(const char *where, bool may_exist, PlkStore **ret, PlkError *err)
 {
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
     int r = plk_dir_open_fs(where, "/", &dir); /* the image may lie anywhere: the caller named it */
@@ -127,13 +139,8 @@ static int open_store(const char *where, PlkStore **ret, PlkError *err)
     if (r < 0)
         return plk_fail_io(err, r == -ENOENT || r == -ENOTDIR ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r,
                            "cannot open directory '%s'", where);
-    r = plk_dir_exists(dir, DESCRIPTOR_NAME);
-    if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot look for '%s/%s'", dir->path, DESCRIPTOR_NAME);
-    if (r > 0)
-        return plk_fail(err, PLK_ERROR_EXISTS, "Can't create '%s/%s': File exists", dir->path,
-                        DESCRIPTOR_NAME);
-    if (plk_store_open_dir(dir, DESCRIPTOR_NAME, ret, err) < 0)
+    if ((!may_exist && refuse_existing(dir, err) < 0) ||
+        plk_store_open_dir(dir, DESCRIPTOR_NAME, ret, err) < 0)
         return -1;
     dir = NULL;
     return 0;
@@ -164,7 +171,23 @@ int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uin
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
 
-    if (open_store(dir, &store, err) < 0)
+    if (open_store(dir, false, &store, err) < 0)
         return -1;
     return plk_store_restore(store, base_path, raw, cluster_sectors, ret_orphans, err);
+}
+
+int plk_descriptor_renew(const char *dir, const char *base_path, bool raw, uint32_t cluster_sectors, PlkError *err)
+{
+    plk_cleanup(plk_store_closep) PlkStore *store = NULL;
+    plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
+    PLK_FREE char *entry = NULL;
+
+    if (open_store(dir, true, &store, err) < 0 || plk_store_lock_only(store, err) < 0 ||
+        plk_store_file_entry(store, base_path, &entry, err) < 0 ||
+        describe(store, entry, raw, cluster_sectors, &desc, err) < 0)
+        return -1;
+    /* Before the commit: what an earlier change intended is not to be done to this image. */
+    if (plk_note_write_behind(store, "", true) < 0)
+        return plk_fail(err, PLK_ERROR_WRITE, "cannot write '%s/%s'", store->dir->path, LOCK_NAME);
+    return plk_store_commit(store, &desc, err);
 }

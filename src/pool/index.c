@@ -48,6 +48,7 @@ PlkVolume *plk_volume_in_state(const PlkVolume *volume, PlkVolumeState state, ch
     facts.backing = g_strdup(facts.backing);
     facts.reason = g_strdup(facts.reason);
     facts.base = g_strdup(facts.base);
+    facts.deltas = g_strdupv(facts.deltas);
     return plk_volume_new(g_strdup(volume->name), state, reason, &facts);
 }
 

@@ -33,6 +33,7 @@ void plk_volume_facts_clear(PlkVolumeFacts *facts)
     g_free(facts->backing);
     g_free(facts->reason);
     g_free(facts->base);
+    g_strfreev(facts->deltas);
     *facts = (PlkVolumeFacts){0};
 }
 

@@ -25,16 +25,16 @@ char *plk_place_path(const PlkPlace *place)
 }
 
 /* openat2, or what comes closest for one component where a kernel or sandbox does not have it. */
-static int open_beneath(const PlkPlace *place, int flags)
+static int open_beneath(int dir, const char *name, int flags)
 {
     struct open_how how = {
         .flags = (uint64_t)flags,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
-    long fd = syscall(SYS_openat2, place->dir, place->name, &how, sizeof how);
+    long fd = syscall(SYS_openat2, dir, name, &how, sizeof how);
 
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-        fd = openat(place->dir, place->name, flags | O_NOFOLLOW);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM) && plk_name_is_component(name))
+        fd = openat(dir, name, flags | O_NOFOLLOW);
     return fd < 0 ? -errno : (int)fd;
 }
 
@@ -49,27 +49,30 @@ static int judge(const struct stat *st, int flags)
     return 0;
 }
 
-int plk_place_open(const PlkPlace *place, int flags)
+int plk_open_judged(int dir, const char *name, int flags)
 {
     struct stat st;
     PLK_CLOSE int fd = -1;
     int r;
 
-    if (!plk_name_is_component(place->name))
-        return -EINVAL;
     /* Opening alone may have effects (a watchdog device): what is no file already is not even opened. */
-    if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     if (S_ISLNK(st.st_mode))
         return -ELOOP;
     r = judge(&st, O_RDONLY);
     if (r < 0)
         return r;
-    fd = open_beneath(place, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    fd = open_beneath(dir, name, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return fd;
     if (fstat(fd, &st) < 0)
         return -errno;
     r = judge(&st, flags);
     return r < 0 ? r : PLK_TAKE_FD(fd);
+}
+
+int plk_place_open(const PlkPlace *place, int flags)
+{
+    return plk_name_is_component(place->name) ? plk_open_judged(place->dir, place->name, flags) : -EINVAL;
 }

@@ -10,6 +10,8 @@
 
 /* One component of a path, and no step up or on the spot. */
 bool plk_name_is_component(const char *name);
+/* plk_place_open() for a path of any number of components beneath `dir`. */
+int plk_open_judged(int dir, const char *name, int flags);
 
 /* ---- facts.c ---- */
 

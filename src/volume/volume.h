@@ -66,6 +66,7 @@ typedef struct PlkVolumeFacts {
     char *reason;          /* why it cannot be used as it is, one sentence; NULL = healthy */
     uint32_t snapshots;    /* ploop: states below the active one */
     char *base;            /* ploop: name of the base image when it is not root.hds */
+    char **deltas;         /* ploop: names of all other images, NULL-terminated; NULL = there are none */
     PlkFingerprint fingerprint;
 } PlkVolumeFacts;
 

@@ -75,7 +75,7 @@ static int wipe_algorithm(const PlkArgs *args, PlkWipe *ret)
 static int run_wipe(const PlkArgs *args)
 {
     PLK_SESSION s = {0};
-    PlkWipe how;
+    PlkWipe how = PLK_WIPE_ZERO;
     PlkError err;
     int rc = wipe_algorithm(args, &how);
 
