@@ -14,6 +14,7 @@
  */
 #include "disk/rescue.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
