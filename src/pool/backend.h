@@ -26,8 +26,11 @@ extern const PlkBackend plk_backend_dir, plk_backend_fs, plk_backend_netfs, plk_
 /* NULL for types that this driver does not have; *err then says so as libvirt does. */
 const PlkBackend *plk_backend(PlkPoolType type, PlkError *err);
 
-/* What dir, fs and netfs share (backends/target.c): make the directory with mode, owner, label; rmdir it. */
-int plk_target_build(const PlkPoolDef *def, int default_mode, PlkError *err);
+/* What the kinds share (backends/target.c). build: the directory with mode (0711 if none is given), owner and label; one that is
+ * there stays, and gets what is given. remove: rmdir. */
+int plk_target_build(const PlkPoolDef *def, PlkError *err);
+/* STATE if the flags ask to write on a device and the pool has none. */
+int plk_target_check_flags(const PlkPoolDef *def, unsigned flags, PlkError *err);
 int plk_target_remove(const PlkPoolDef *def, unsigned flags, PlkError *err);
 /* Refuses "/", "/etc", relative paths and the like, unless under one of `roots`; 23 of the attack list. */
 int plk_target_allowed(const PlkPoolDef *def, const char *const *roots, PlkError *err);

@@ -245,17 +245,42 @@ static int raise_it(PlkPool *pool, const PlkBackend *backend, bool take_over, Pl
     return -1;
 }
 
+#define START_BUILDS (PLK_START_BUILD | PLK_START_BUILD_OVERWRITE | PLK_START_BUILD_NO_OVERWRITE)
+
+static int check_flags(unsigned flags, unsigned known, unsigned one, unsigned other, PlkError *err)
+{
+    if (flags & ~known)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "unsupported flags (0x%x)", flags & ~known);
+    if (flags & one && flags & other)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "to overwrite and not to overwrite exclude each other");
+    return 0;
+}
+
+int plk_pool_check_start_flags(unsigned flags, PlkError *err)
+{
+    return check_flags(flags, START_BUILDS | PLK_START_TAKE_OVER, PLK_START_BUILD_OVERWRITE,
+                       PLK_START_BUILD_NO_OVERWRITE, err);
+}
+
+static int build_in_turn(PlkPool *pool, unsigned flags, PlkError *err)
+{
+    const PlkBackend *backend = plk_backend(pool->def->type, err);
+
+    if (!backend || plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) != 0)
+        return -1;
+    return backend->build(pool->def, flags, err);
+}
+
 int plk_pool_start_in_turn(PlkPool *pool, unsigned flags, PlkError *err)
 {
     const PlkBackend *backend = plk_backend(pool->def->type, err);
-    unsigned build = flags & (PLK_START_BUILD | PLK_START_BUILD_OVERWRITE | PLK_START_BUILD_NO_OVERWRITE);
     unsigned how = flags & PLK_START_BUILD_OVERWRITE      ? PLK_BUILD_OVERWRITE
                    : flags & PLK_START_BUILD_NO_OVERWRITE ? PLK_BUILD_NO_OVERWRITE
                                                           : 0;
 
     if (!backend || plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) != 0)
         return -1;
-    if (build && backend->build(pool->def, how, err) != 0)
+    if (flags & START_BUILDS && build_in_turn(pool, how, err) != 0)
         return -1;
     return raise_it(pool, backend, flags & PLK_START_TAKE_OVER, err);
 }
@@ -264,7 +289,7 @@ int plk_pool_start(PlkPool *pool, unsigned flags, PlkError *err)
 {
     int result;
 
-    if (begin_inactive(pool, "start", err) != 0)
+    if (plk_pool_check_start_flags(flags, err) != 0 || begin_inactive(pool, "start", err) != 0)
         return -1;
     result = plk_pool_start_in_turn(pool, flags, err);
     plk_pool_end(pool);
@@ -317,16 +342,13 @@ int plk_pool_destroy(PlkPool *pool, PlkError *err)
 
 int plk_pool_build(PlkPool *pool, unsigned flags, PlkError *err)
 {
-    const PlkBackend *backend;
-    int result = -1;
+    int result;
 
-    if (flags & ~(PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "unsupported flags (0x%x) to build a pool", flags);
-    if (begin_inactive(pool, "build", err) != 0)
+    if (check_flags(flags, PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE, PLK_BUILD_OVERWRITE, PLK_BUILD_NO_OVERWRITE,
+                    err) != 0 ||
+        begin_inactive(pool, "build", err) != 0)
         return -1;
-    backend = plk_backend(pool->def->type, err);
-    if (backend && plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) == 0)
-        result = backend->build(pool->def, flags, err);
+    result = build_in_turn(pool, flags, err);
     plk_pool_end(pool);
     if (result == 0)
         plk_pool_emit(pool, PLK_EVENT_CREATED);

@@ -109,6 +109,7 @@ int plk_pool_begin(PlkPool *pool, const char *what, PlkError *err);
 void plk_pool_end(PlkPool *pool);
 int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err);  /* in a turn, backend up: open, measure, active */
 void plk_pool_bring_down(PlkPool *pool);                              /* in a turn */
+int plk_pool_check_start_flags(unsigned flags, PlkError *err); /* ARGUMENT */
 int plk_pool_start_in_turn(PlkPool *pool, unsigned flags, PlkError *err);
 
 /* pool-list.c; storage->lock is held */

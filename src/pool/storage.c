@@ -281,7 +281,8 @@ int plk_storage_create(PlkStorage *s, PlkPoolDef *def, unsigned flags, PlkPool *
     plk_cleanup(plk_pool_def_freep) PlkPoolDef *owned = def;
     plk_cleanup(plk_pool_unrefp) PlkPool *pool = NULL;
 
-    if (check_def(s, def, err) != 0 || enter(s, def, true, &pool, err) != 0)
+    if (plk_pool_check_start_flags(flags, err) != 0 || check_def(s, def, err) != 0 ||
+        enter(s, def, true, &pool, err) != 0)
         return -1;
     (void)PLK_TAKE(owned);
     if (plk_pool_start(pool, flags, err) != 0) {

@@ -26,9 +26,7 @@ static int stop(const PlkPoolDef *def, PlkError *err)
 
 static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
 {
-    if (flags & (PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
-        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' has no source device that could be overwritten", def->name);
-    return plk_target_build(def, 0711, err);
+    return plk_target_check_flags(def, flags, err) == 0 ? plk_target_build(def, err) : -1;
 }
 
 const PlkBackend plk_backend_dir = {

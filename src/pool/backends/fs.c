@@ -16,8 +16,14 @@ static const char *format_name(const PlkPoolDef *def)
 
 static int need_device(const PlkPoolDef *def, PlkError *err)
 {
-    if (def->source.n_devices != 1)
-        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' needs exactly one source device", def->name);
+    if (def->source.n_devices == 0)
+        return plk_fail(err, PLK_ERROR_INTERNAL, "pool '%s' has no source device", def->name);
+    if (def->source.n_devices > 1)
+        return plk_fail(err, PLK_ERROR_CONFIG, "pool '%s' has more than one source device", def->name);
+    /* Another thing could be an option to mount or mkfs. */
+    if (def->source.devices[0].path[0] != '/')
+        return plk_fail(err, PLK_ERROR_CONFIG, "the source device '%s' of pool '%s' is no absolute path",
+                        def->source.devices[0].path, def->name);
     return 0;
 }
 
@@ -64,30 +70,41 @@ static int check_empty(const char *device, PlkError *err)
     return type[0] ? plk_fail(err, PLK_ERROR_BUILT, "'%s' holds %s already", device, type) : 0;
 }
 
-static int make_filesystem(const PlkPoolDef *def, PlkError *err)
+/* What makes mkfs of this kind go on without asking. */
+static const char *force_option(const char *format)
 {
-    const char *format = format_name(def), *device = def->source.devices[0].path;
-    const char *force = strncmp(format, "ext", 3) == 0    ? "-F"
-                        : strcmp(format, "vfat") == 0     ? "-I"
-                        : strcmp(format, "xfs") == 0 || strcmp(format, "btrfs") == 0 ? "-f"
-                                                          : NULL;
-    g_autofree char *program = g_strdup_printf("mkfs.%s", format);
+    if (g_str_has_prefix(format, "ext"))
+        return "-F";
+    if (strcmp(format, "vfat") == 0)
+        return "-I";
+    return strcmp(format, "xfs") == 0 || strcmp(format, "btrfs") == 0 ? "-f" : NULL;
+}
+
+static int make_filesystem(const PlkPoolDef *def, const char *program, PlkError *err)
+{
+    const char *force = force_option(format_name(def)), *device = def->source.devices[0].path;
     const char *args[] = {force ? force : device, force ? device : NULL, NULL};
 
     return plk_run_checked(&(PlkRun){.program = program, .args = args}, PLK_ERROR_MKFS, err);
 }
 
+/* All that can be known to stand against it is looked at before anything is made. */
 static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
 {
-    if (flags == (PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "to overwrite and not to overwrite exclude each other");
-    if (need_device(def, err) != 0 || plk_target_build(def, 0711, err) != 0)
+    g_autofree char *program = g_strdup_printf("mkfs.%s", format_name(def));
+    char path[PLK_PROGRAM_PATH_MAX];
+
+    if (need_device(def, err) != 0)
         return -1;
     if (flags == 0)
-        return 0;
-    if (flags & PLK_BUILD_NO_OVERWRITE && check_empty(def->source.devices[0].path, err) != 0)
+        return plk_target_build(def, err);
+    if (strcmp(format_name(def), "auto") == 0)
+        return plk_fail(err, PLK_ERROR_MKFS, "pool '%s' does not say which filesystem is to be made", def->name);
+    if (plk_find_program(program, path, err) != 0 ||
+        (flags & PLK_BUILD_NO_OVERWRITE && check_empty(def->source.devices[0].path, err) != 0) ||
+        plk_target_build(def, err) != 0)
         return -1;
-    return make_filesystem(def, err);
+    return make_filesystem(def, program, err);
 }
 
 const PlkBackend plk_backend_fs = {

@@ -15,8 +15,11 @@ static const char *format_name(const PlkPoolDef *def)
 
 static int need_source(const PlkPoolDef *def, PlkError *err)
 {
-    if (def->source.n_hosts != 1 || !def->source.hosts[0].name || !def->source.dir)
-        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' needs one source host and a source directory", def->name);
+    if (def->source.n_hosts != 1)
+        return plk_fail(err, PLK_ERROR_CONFIG, "pool '%s' needs exactly one source host", def->name);
+    if (!def->source.hosts[0].name || !def->source.dir)
+        return plk_fail(err, PLK_ERROR_INTERNAL, "pool '%s' has no source %s", def->name,
+                        def->source.dir ? "host" : "directory");
     /* A host that starts like an option would be taken for one by a mount helper. */
     if (def->source.hosts[0].name[0] == '-')
         return plk_fail(err, PLK_ERROR_CONFIG, "'%s' is no name of a host", def->source.hosts[0].name);
@@ -76,9 +79,7 @@ static int stop(const PlkPoolDef *def, PlkError *err)
 
 static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
 {
-    if (flags != 0)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "unsupported flags (0x%x) to build a network pool", flags);
-    return plk_target_build(def, 0711, err);
+    return plk_target_check_flags(def, flags, err) == 0 ? plk_target_build(def, err) : -1;
 }
 
 const PlkBackend plk_backend_netfs = {

@@ -27,7 +27,7 @@ static int stop(const PlkPoolDef *def, PlkError *err)
 
 static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
 {
-    return plk_target_build(def, 0711, err);
+    return plk_target_build(def, err);
 }
 
 const PlkBackend plk_backend_vstorage = {
