@@ -27,16 +27,29 @@ static pid_t written_pid(int fd)
     return pread(fd, text, sizeof(text) - 1, 0) > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
 }
 
-/* Whose exclusive lock it is; 0 = nobody's. -1 = there is one, of an unknown process. */
-static pid_t find_owner(int fd)
+/* Whose exclusive lock it is; 0 = nobody's. -1 = there is one, of an unknown process. libvirt's daemons lock as a process does,
+ * which shows its pid; ours by a description of the file, which does not. */
+static pid_t find_owner(int fd, bool *ret_libvirt)
 {
     struct flock lock = first_byte(F_RDLCK);
     pid_t pid;
 
+    *ret_libvirt = false;
     if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
         return 0;
-    pid = lock.l_pid > 0 ? lock.l_pid : written_pid(fd);
+    *ret_libvirt = lock.l_pid > 0;
+    pid = *ret_libvirt ? lock.l_pid : written_pid(fd);
     return pid > 0 ? pid : -1;
+}
+
+static int note_owner(PlkStorage *storage, const char *path, PlkError *err)
+{
+    PLK_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open '%s'", path);
+    storage->foreign_owner = find_owner(fd, &storage->owner_is_libvirt);
+    return 0;
 }
 
 static bool still_named(int fd, const char *path)
@@ -88,15 +101,14 @@ int plk_owner_take(PlkStorage *storage, PlkError *err)
     bool daemon = storage->role == PLK_STORAGE_DAEMON;
     int result;
 
-    if (storage->role == PLK_STORAGE_LOOK)
+    if (storage->role == PLK_STORAGE_LOOK) {
+        (void)note_owner(storage, path, NULL); /* no such file: nobody's */
         return 0;
+    }
     result = open_locked(path, daemon ? F_WRLCK : F_RDLCK, &storage->owner_fd);
     if (result == -EAGAIN || result == -EACCES) {
-        PLK_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-        if (fd < 0)
-            return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open '%s'", path);
-        storage->foreign_owner = find_owner(fd);
+        if (note_owner(storage, path, err) != 0)
+            return -1;
         /* A command still looks; a daemon that cannot own has no business here. */
         return daemon ? fail_owned(storage->foreign_owner, storage->runtime_dir, err) : 0;
     }
@@ -125,6 +137,8 @@ int plk_storage_need_write(PlkStorage *storage, PlkError *err)
     return fail_owned(storage->foreign_owner, storage->runtime_dir, err);
 }
 
+/* ---- locks between commands ---- */
+
 static int open_lock_file(const char *path, int *ret_fd, PlkError *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -135,40 +149,77 @@ static int open_lock_file(const char *path, int *ret_fd, PlkError *err)
     return 0;
 }
 
-int plk_owner_lock_state(PlkStorage *storage, int *ret_fd, PlkError *err)
+static int flock_state(PlkStorage *storage, PlkError *err)
 {
     g_autofree char *path = g_build_filename(storage->private_dir, "state.lock", NULL);
     PLK_CLOSE int fd = -1;
 
-    if (storage->role == PLK_STORAGE_DAEMON) {
-        *ret_fd = -1;
-        return 0;
-    }
     if (open_lock_file(path, &fd, err) != 0)
         return -1;
     while (flock(fd, LOCK_EX) != 0)
         if (errno != EINTR)
             return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot lock '%s'", path);
-    *ret_fd = PLK_TAKE_FD(fd);
+    storage->change_fd = PLK_TAKE_FD(fd);
     return 0;
+}
+
+int plk_state_lock(PlkStorage *storage, PlkError *err)
+{
+    pthread_mutex_lock(&storage->change_lock);
+    /* A daemon has no other processes beside it. */
+    if (storage->change_depth == 0 && storage->role == PLK_STORAGE_COMMAND && flock_state(storage, err) != 0) {
+        pthread_mutex_unlock(&storage->change_lock);
+        return -1;
+    }
+    storage->change_depth++;
+    return 0;
+}
+
+void plk_state_unlock(PlkStorage *storage)
+{
+    if (--storage->change_depth == 0 && storage->change_fd >= 0)
+        close(PLK_TAKE_FD(storage->change_fd));
+    pthread_mutex_unlock(&storage->change_lock);
+}
+
+/* ---- turns of commands: one byte of one file a name, so that there is nothing to clear away ---- */
+
+static struct flock turn_byte(const char *name, short type)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: stable between programs, 62 bits of it */
+
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return (struct flock){
+        .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(hash & 0x3fffffffffffffffu), .l_len = 1};
 }
 
 int plk_owner_lock_turn(PlkPool *pool, const char *what, int *ret_fd, PlkError *err)
 {
-    char uuid[PLK_UUID_CHARS + 1];
-    g_autofree char *path = NULL;
+    g_autofree char *path = g_build_filename(pool->storage->private_dir, "turns", NULL);
+    struct flock lock = turn_byte(pool->name, F_WRLCK);
     PLK_CLOSE int fd = -1;
 
-    if (pool->storage->role == PLK_STORAGE_DAEMON) {
-        *ret_fd = -1;
+    *ret_fd = -1;
+    if (pool->storage->role == PLK_STORAGE_DAEMON)
         return 0;
-    }
-    plk_uuid_format(pool->uuid, uuid);
-    path = g_strdup_printf("%s/turn-%s", pool->storage->private_dir, uuid);
     if (open_lock_file(path, &fd, err) != 0)
         return -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return plk_fail(err, PLK_ERROR_STATE, "cannot %s pool '%s': another command is changing it", what, pool->name);
+    if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        if (errno == EAGAIN || errno == EACCES)
+            return plk_fail(err, PLK_ERROR_STATE, "cannot %s pool '%s': another command is changing it", what,
+                            pool->name);
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot lock '%s'", path);
+    }
     *ret_fd = PLK_TAKE_FD(fd);
     return 0;
+}
+
+bool plk_owner_turn_taken(PlkStorage *storage, const char *name)
+{
+    g_autofree char *path = g_build_filename(storage->private_dir, "turns", NULL);
+    PLK_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct flock lock = turn_byte(name, F_RDLCK);
+
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

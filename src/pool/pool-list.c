@@ -55,8 +55,10 @@ void plk_pool_list_add(PlkStorage *storage, PlkPool *pool)
 
 void plk_pool_list_remove(PlkStorage *storage, PlkPool *pool)
 {
+    pthread_mutex_lock(&pool->lock);
     pool->gone = true;
-    g_ptr_array_remove(storage->pools, pool); /* drops the list's reference */
+    pthread_mutex_unlock(&pool->lock);
+    g_ptr_array_remove(storage->pools, pool); /* drops the list's reference, if it is still there */
 }
 
 static bool collides(PlkPool *pool, const PlkPoolDef *def)
@@ -80,8 +82,26 @@ static int check_identity(PlkStorage *storage, const PlkPoolDef *def, PlkPool **
     return 0;
 }
 
+/* Pools of kinds that only libvirt runs have names and devices too. */
+static int check_foreign(PlkStorage *storage, const PlkPoolDef *def, PlkError *err)
+{
+    for (guint i = 0; i < storage->foreign->len; i++) {
+        const PlkPoolDef *other = storage->foreign->pdata[i];
+
+        if (strcmp(other->name, def->name) == 0 || memcmp(other->uuid, def->uuid, PLK_UUID_BYTES) == 0)
+            return plk_fail(err, PLK_ERROR_REFUSED, "pool '%s' of type '%s' is already defined", other->name,
+                            plk_pool_type_names[other->type]);
+        if (plk_pool_same_source(other, def))
+            return plk_fail(err, PLK_ERROR_REFUSED, "the source of pool '%s' is already that of pool '%s'", def->name,
+                            other->name);
+    }
+    return 0;
+}
+
 int plk_pool_list_conflict(PlkStorage *storage, const PlkPoolDef *def, PlkPool **ret, PlkError *err)
 {
+    if (check_foreign(storage, def, err) != 0)
+        return -1;
     for (guint i = 0; i < storage->pools->len; i++) {
         PlkPool *pool = storage->pools->pdata[i];
 

@@ -98,7 +98,12 @@ static int take_turn(PlkPool *pool, const char *what, PlkError *err)
     return 0;
 }
 
-int plk_pool_begin(PlkPool *pool, const char *what, PlkError *err)
+bool plk_pool_try_begin(PlkPool *pool)
+{
+    return take_turn(pool, "", NULL) == 0;
+}
+
+int plk_pool_begin_unread(PlkPool *pool, const char *what, PlkError *err)
 {
     int fd;
 
@@ -112,6 +117,17 @@ int plk_pool_begin(PlkPool *pool, const char *what, PlkError *err)
     return 0;
 }
 
+int plk_pool_begin(PlkPool *pool, const char *what, PlkError *err)
+{
+    if (plk_pool_begin_unread(pool, what, err) != 0)
+        return -1;
+    /* A daemon knows; a command may have been overtaken by another one. */
+    if (pool->storage->role == PLK_STORAGE_DAEMON || plk_pool_reread(pool, err) == 0)
+        return 0;
+    plk_pool_end(pool);
+    return -1;
+}
+
 void plk_pool_end(PlkPool *pool)
 {
     PLK_LOCKED(&pool->lock);
@@ -121,17 +137,7 @@ void plk_pool_end(PlkPool *pool)
     pool->working = false;
 }
 
-static int begin_inactive(PlkPool *pool, const char *what, PlkError *err)
-{
-    if (plk_pool_begin(pool, what, err) != 0)
-        return -1;
-    if (!plk_pool_state(pool).active)
-        return 0;
-    plk_pool_end(pool);
-    return plk_fail(err, PLK_ERROR_STATE, "cannot %s pool '%s': it is active", what, pool->name);
-}
-
-/* ---- up and down ---- */
+/* ---- sizes ---- */
 
 typedef struct Measure {
     char *path;
@@ -191,219 +197,6 @@ int plk_pool_measure(PlkPool *pool, PlkError *err)
     asked->measure.path = plk_pool_target(pool);
     asked->pool = plk_pool_ref(pool);
     return plk_with_patience(measure_pool, asked, free_asked, PATIENCE_MS, what, err);
-}
-
-int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err)
-{
-    int fd = open(pool->def->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open directory '%s' of pool '%s'",
-                              pool->def->target, pool->name);
-    pool->dir_fd = fd;
-    if (plk_pool_measure(pool, err) != 0 || plk_pool_open_volumes(pool, take_over, err) != 0) {
-        close(PLK_TAKE_FD(pool->dir_fd));
-        return -1;
-    }
-    PLK_LOCKED(&pool->lock);
-    pool->active = true;
-    return 0;
-}
-
-void plk_pool_bring_down(PlkPool *pool)
-{
-    pthread_mutex_lock(&pool->lock);
-    pool->active = false;
-    pthread_mutex_unlock(&pool->lock);
-    plk_pool_close_volumes(pool);
-    PLK_LOCKED(&pool->lock);
-    close(PLK_TAKE_FD(pool->dir_fd));
-}
-
-/* What was defined while it ran holds from now on. */
-static void promote(PlkPool *pool)
-{
-    PLK_LOCKED(&pool->lock);
-
-    if (!pool->next)
-        return;
-    plk_pool_def_free(pool->def);
-    pool->def = PLK_TAKE(pool->next);
-}
-
-static int raise_it(PlkPool *pool, const PlkBackend *backend, bool take_over, PlkError *err)
-{
-    bool up = false;
-
-    if (backend->check(pool->def, &up, err) != 0 || (!up && backend->start(pool->def, err) != 0))
-        return -1;
-    if (plk_state_save_running(pool->storage, pool->def, err) == 0 && plk_pool_bring_up(pool, take_over, err) == 0)
-        return 0;
-    plk_state_remove_running(pool->storage, pool->name, NULL);
-    if (!up)
-        backend->stop(pool->def, NULL);
-    return -1;
-}
-
-#define START_BUILDS (PLK_START_BUILD | PLK_START_BUILD_OVERWRITE | PLK_START_BUILD_NO_OVERWRITE)
-
-static int check_flags(unsigned flags, unsigned known, unsigned one, unsigned other, PlkError *err)
-{
-    if (flags & ~known)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "unsupported flags (0x%x)", flags & ~known);
-    if (flags & one && flags & other)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "to overwrite and not to overwrite exclude each other");
-    return 0;
-}
-
-int plk_pool_check_start_flags(unsigned flags, PlkError *err)
-{
-    return check_flags(flags, START_BUILDS | PLK_START_TAKE_OVER, PLK_START_BUILD_OVERWRITE,
-                       PLK_START_BUILD_NO_OVERWRITE, err);
-}
-
-static int build_in_turn(PlkPool *pool, unsigned flags, PlkError *err)
-{
-    const PlkBackend *backend = plk_backend(pool->def->type, err);
-
-    if (!backend || plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) != 0)
-        return -1;
-    return backend->build(pool->def, flags, err);
-}
-
-int plk_pool_start_in_turn(PlkPool *pool, unsigned flags, PlkError *err)
-{
-    const PlkBackend *backend = plk_backend(pool->def->type, err);
-    unsigned how = flags & PLK_START_BUILD_OVERWRITE      ? PLK_BUILD_OVERWRITE
-                   : flags & PLK_START_BUILD_NO_OVERWRITE ? PLK_BUILD_NO_OVERWRITE
-                                                          : 0;
-
-    if (!backend || plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) != 0)
-        return -1;
-    if (flags & START_BUILDS && build_in_turn(pool, how, err) != 0)
-        return -1;
-    return raise_it(pool, backend, flags & PLK_START_TAKE_OVER, err);
-}
-
-int plk_pool_start(PlkPool *pool, unsigned flags, PlkError *err)
-{
-    int result;
-
-    if (plk_pool_check_start_flags(flags, err) != 0 || begin_inactive(pool, "start", err) != 0)
-        return -1;
-    result = plk_pool_start_in_turn(pool, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_STARTED);
-    return result;
-}
-
-static void forget(PlkPool *pool)
-{
-    PLK_LOCKED(&pool->storage->lock);
-
-    plk_pool_list_remove(pool->storage, pool);
-}
-
-static int stop_in_turn(PlkPool *pool, PlkError *err)
-{
-    const PlkBackend *backend = plk_backend(pool->def->type, err);
-
-    if (!backend || plk_pool_need_active(pool, err) != 0)
-        return -1;
-    if (plk_pool_jobs_running(pool) > 0)
-        return plk_fail(err, PLK_ERROR_INTERNAL, "pool '%s' has asynchronous jobs running", pool->name);
-    /* Down first: our own open directory would keep a mount busy. */
-    plk_pool_bring_down(pool);
-    if (backend->stop(pool->def, err) != 0) {
-        plk_pool_bring_up(pool, false, NULL);
-        return -1;
-    }
-    promote(pool);
-    return plk_state_remove_running(pool->storage, pool->name, err);
-}
-
-int plk_pool_destroy(PlkPool *pool, PlkError *err)
-{
-    int result;
-
-    if (plk_pool_begin(pool, "stop", err) != 0)
-        return -1;
-    plk_pool_ref(pool);
-    result = stop_in_turn(pool, err);
-    if (result == 0 && !plk_pool_state(pool).persistent)
-        forget(pool);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_STOPPED);
-    plk_pool_unref(pool);
-    return result;
-}
-
-int plk_pool_build(PlkPool *pool, unsigned flags, PlkError *err)
-{
-    int result;
-
-    if (check_flags(flags, PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE, PLK_BUILD_OVERWRITE, PLK_BUILD_NO_OVERWRITE,
-                    err) != 0 ||
-        begin_inactive(pool, "build", err) != 0)
-        return -1;
-    result = build_in_turn(pool, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_CREATED);
-    return result;
-}
-
-int plk_pool_delete(PlkPool *pool, unsigned flags, PlkError *err)
-{
-    const PlkBackend *backend;
-    int result = -1;
-
-    if (begin_inactive(pool, "delete", err) != 0)
-        return -1;
-    backend = plk_backend(pool->def->type, err);
-    if (backend && plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) == 0)
-        result = backend->remove(pool->def, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_DELETED);
-    return result;
-}
-
-int plk_pool_undefine(PlkPool *pool, PlkError *err)
-{
-    int result;
-
-    if (begin_inactive(pool, "undefine", err) != 0)
-        return -1;
-    plk_pool_ref(pool);
-    result = plk_autostart_set(pool->storage, pool->name, false, err);
-    if (result == 0)
-        result = plk_state_remove_config(pool->storage, pool->name, err);
-    if (result == 0)
-        forget(pool);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_UNDEFINED);
-    plk_pool_unref(pool);
-    return result;
-}
-
-int plk_pool_set_autostart(PlkPool *pool, bool on, PlkError *err)
-{
-    PLK_CLOSE int fd = -1;
-
-    if (plk_storage_need_write(pool->storage, err) != 0)
-        return -1;
-    if (!plk_pool_state(pool).persistent)
-        return plk_fail(err, PLK_ERROR_INTERNAL, "pool '%s' has no config file", pool->name);
-    if (plk_owner_lock_state(pool->storage, &fd, err) != 0 ||
-        plk_autostart_set(pool->storage, pool->name, on, err) != 0)
-        return -1;
-    PLK_LOCKED(&pool->lock);
-    pool->autostart = on;
-    return 0;
 }
 
 int plk_pool_info(PlkPool *pool, PlkPoolInfo *ret, PlkError *err)

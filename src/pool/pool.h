@@ -4,11 +4,19 @@
  *
  * Locks. storage->lock guards the list of pools and the event hook's place; pool->lock guards what is marked so below.
  * Both are held for moments only, never over a system call that may block on a pool's directory or device, and never
- * over a call of a backend, of the volumes' half or of the event hook. Order: storage->lock, then pool->lock.
+ * over a call of a backend, of the volumes' half or of the event hook.
  *
- * A long change of a pool (start, stop, build, delete, undefine) is a *turn*: plk_pool_begin() raises `working`, here
- * and for other processes, and plk_pool_end() lowers it. Whoever has the turn may read def and dir_fd without the lock, for
- * nobody else replaces them meanwhile; to replace them it takes the lock.
+ * The state lock (plk_state_lock()) makes one step of a look at the state's files or the list, what is decided on it, and the
+ * change of both: two definitions that collide cannot both pass. It is held over writes of state files and
+ * never over a mount or mkfs. Readers of the list do not take it.
+ *
+ * A change of a pool (define, create, start, stop, build, delete, undefine) is a *turn*: plk_pool_begin() raises
+ * `working`, here, and among commands by a lock on a byte of runtime/ploopkit/turns that stands for the pool's name; a command
+ * then reads anew what other commands made of the pool. plk_pool_end() lowers it. Nobody waits for a turn: who
+ * comes second is refused. Whoever has it may read def and dir_fd without the lock, for nobody else replaces them
+ * meanwhile; to replace them it takes the lock.
+ *
+ * Order: turn and state lock (either way round: a turn is never waited for), storage->lock, pool->lock.
  */
 #pragma once
 
@@ -38,13 +46,19 @@ struct PlkStorage {
     char **roots; /* NULL = the rule of backends/target.c */
     bool qcow2_compat_0_10;
     int owner_fd; /* runtime/driver.pid, locked by us; -1 = LOOK, or another owns it */
-    pid_t foreign_owner; /* who owns it when we do not; 0 = nobody */
+    pid_t foreign_owner; /* who owns it when we do not; 0 = nobody, -1 = unknown */
+    bool owner_is_libvirt;
     PlkWatch *watch;     /* NULL unless DAEMON */
     PlkJobTable *jobs;
 
+    pthread_mutex_t change_lock; /* the state lock, recursive */
+    unsigned change_depth;       /* guarded by it, as the next */
+    int change_fd;               /* a command's: runtime/ploopkit/state.lock, flocked; -1 */
+
     pthread_mutex_t lock;
-    GPtrArray *pools;  /* PlkPool, a reference each, sorted by name */
-    GArray *broken;    /* PlkBrokenState */
+    GPtrArray *pools;   /* PlkPool, a reference each, sorted by name */
+    GPtrArray *foreign; /* PlkPoolDef of kinds that only libvirt can run: not to be collided with */
+    GArray *broken;     /* PlkBrokenState */
 
     pthread_mutex_t event_lock; /* guards hook and queue */
     PlkPoolEventHook *hook;
@@ -65,7 +79,7 @@ struct PlkPool {
     PlkPoolDef *next; /* active only: what the next start takes; NULL = the same */
     bool active, persistent, autostart;
     bool working;  /* somebody has the turn */
-    int turn_fd;   /* runtime/ploopkit/turns/UUID, flocked; -1 */
+    int turn_fd;   /* runtime/ploopkit/turns, locked at our name; -1 */
     bool gone;     /* undefined: no longer in the list */
     bool writable; /* active only */
     char *reason;  /* why not; NULL */
@@ -105,12 +119,23 @@ void plk_storage_active_pools(PlkStorage *storage, PlkPool ***ret, size_t *ret_n
 
 /* pool.c */
 PlkPool *plk_pool_new(PlkStorage *storage, PlkPoolDef *def); /* def is taken over */
+/* STATE naming `what` if somebody has the turn, NO_POOL if the pool is gone by now, READ_ONLY. */
 int plk_pool_begin(PlkPool *pool, const char *what, PlkError *err);
+int plk_pool_begin_unread(PlkPool *pool, const char *what, PlkError *err); /* without reading the files anew */
+bool plk_pool_try_begin(PlkPool *pool); /* in this process only */
 void plk_pool_end(PlkPool *pool);
-int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err);  /* in a turn, backend up: open, measure, active */
-void plk_pool_bring_down(PlkPool *pool);                              /* in a turn */
+
+/* lifecycle.c; in a turn */
 int plk_pool_check_start_flags(unsigned flags, PlkError *err); /* ARGUMENT */
 int plk_pool_start_in_turn(PlkPool *pool, unsigned flags, PlkError *err);
+/* Backend up: open, measure, active. */
+int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err);
+void plk_pool_bring_down(PlkPool *pool);
+void plk_pool_promote(PlkPool *pool); /* what was defined while it ran holds from now on */
+void plk_pool_forget(PlkPool *pool);  /* out of the list */
+
+/* It is down: its file goes, what the next start takes holds from now on, and a transient pool leaves the list. */
+int plk_pool_note_stopped(PlkPool *pool, PlkError *err);
 
 /* pool-list.c; storage->lock is held */
 PlkPool *plk_pool_list_find(PlkStorage *storage, const char *name);
@@ -128,9 +153,14 @@ int plk_state_save_config(PlkStorage *storage, const PlkPoolDef *def, PlkError *
 int plk_state_remove_config(PlkStorage *storage, const char *name, PlkError *err);
 int plk_state_save_running(PlkStorage *storage, const PlkPoolDef *def, PlkError *err);
 int plk_state_remove_running(PlkStorage *storage, const char *name, PlkError *err);
-/* Every *.xml of the directory that is a pool of its own name; the rest goes to storage->broken. */
-typedef void PlkStateEach(void *arg, PlkPoolDef *def); /* takes def over */
-int plk_state_read(PlkStorage *storage, bool running, PlkStateEach *each, void *arg, PlkError *err);
+/* The names that have a file there, into a set of g_malloc'd strings. */
+int plk_state_names(PlkStorage *storage, bool running, GHashTable *names, PlkError *err);
+/* What the file of this name says; NULL: there is none, or none that is a pool of that name and of a kind we run: it goes to
+ * storage->broken then, and to storage->foreign if it is of another kind. */
+PlkPoolDef *plk_state_read(PlkStorage *storage, bool running, const char *name);
+bool plk_state_has_config(PlkStorage *storage, const char *name); /* some file, whatever is in it */
+/* The text of the files: without sizes. g_free */
+char *plk_state_text(const PlkPoolDef *def);
 int plk_state_make_dirs(PlkStorage *storage, PlkError *err);
 
 /* autostart.c */
@@ -141,9 +171,21 @@ void plk_autostart_run(PlkStorage *storage); /* once per boot, for a daemon */
 /* owner.c */
 int plk_owner_take(PlkStorage *storage, PlkError *err);
 void plk_owner_release(PlkStorage *storage);
-/* For a moment's change of the state's files: an flock for commands; -1 fd and success for a daemon. Close *ret_fd. */
-int plk_owner_lock_state(PlkStorage *storage, int *ret_fd, PlkError *err);
+/* The state lock, see above: among threads, and for commands among processes. Recursive. */
+int plk_state_lock(PlkStorage *storage, PlkError *err);
+void plk_state_unlock(PlkStorage *storage);
+static inline void plk_state_unlockp(PlkStorage **storage)
+{
+    if (*storage)
+        plk_state_unlock(*storage);
+}
+/* A turn among commands: STATE if another has it. A daemon has none beside it: success, *ret_fd is -1. Close *ret_fd. */
 int plk_owner_lock_turn(PlkPool *pool, const char *what, int *ret_fd, PlkError *err);
+bool plk_owner_turn_taken(PlkStorage *storage, const char *name); /* by another command */
+
+/* load.c: the pools as the files have them. opening: the daemon has just begun. */
+int plk_storage_load(PlkStorage *storage, bool opening, PlkError *err);
+int plk_pool_reread(PlkPool *pool, PlkError *err); /* in a turn; NO_POOL */
 
 /* patience.c: work that may hang (a dead file server) in a thread that can be left behind. `work` owns arg from then on, and frees
  * it with `destroy` when the last of the two is done with it. SYSTEM with ETIMEDOUT when the time is up. */

@@ -90,7 +90,7 @@ static int remove_file(const char *dir, const char *name, PlkError *err)
 }
 
 /* The files say no sizes: they are true for the moment of asking only. */
-static char *format_without_sizes(const PlkPoolDef *def)
+char *plk_state_text(const PlkPoolDef *def)
 {
     PlkPoolDef bare = *def;
 
@@ -100,7 +100,7 @@ static char *format_without_sizes(const PlkPoolDef *def)
 
 int plk_state_save_config(PlkStorage *storage, const PlkPoolDef *def, PlkError *err)
 {
-    g_autofree char *xml = format_without_sizes(def);
+    g_autofree char *xml = plk_state_text(def);
     g_autoptr(GString) text = start_file(def);
 
     g_string_append(text, xml);
@@ -114,7 +114,7 @@ int plk_state_remove_config(PlkStorage *storage, const char *name, PlkError *err
 
 int plk_state_save_running(PlkStorage *storage, const PlkPoolDef *def, PlkError *err)
 {
-    g_autofree char *xml = format_without_sizes(def);
+    g_autofree char *xml = plk_state_text(def);
     g_autoptr(GString) text = start_file(def);
     const char *line = xml;
 
@@ -175,43 +175,73 @@ static int read_one(const char *path, const char *name, bool running, PlkPoolDef
         return -1;
     if (strcmp(def->name, name) != 0)
         return plk_fail(err, PLK_ERROR_CONFIG, "'%s' describes a pool named '%s'", path, def->name);
-    if (!plk_backend(def->type, err))
-        return -1;
     *ret = PLK_TAKE(def);
     return 0;
 }
 
+/* One entry a file, the latest. */
 static void note_broken(PlkStorage *storage, const char *path, const char *why)
 {
     PlkBrokenState broken = {g_strdup(path), g_strdup(why)};
     PLK_LOCKED(&storage->lock);
 
+    for (guint i = 0; i < storage->broken->len; i++)
+        if (strcmp(g_array_index(storage->broken, PlkBrokenState, i).path, path) == 0) {
+            g_array_remove_index(storage->broken, i);
+            break;
+        }
     g_array_append_val(storage->broken, broken);
 }
 
-int plk_state_read(PlkStorage *storage, bool running, PlkStateEach *each, void *arg, PlkError *err)
+static void note_foreign(PlkStorage *storage, PlkPoolDef *def)
 {
-    const char *dir_path = running ? storage->runtime_dir : storage->config_dir;
-    DIR *dir = opendir(dir_path);
+    PLK_LOCKED(&storage->lock);
+
+    for (guint i = 0; i < storage->foreign->len; i++)
+        if (strcmp(((PlkPoolDef *)storage->foreign->pdata[i])->name, def->name) == 0) {
+            g_ptr_array_remove_index(storage->foreign, i);
+            break;
+        }
+    g_ptr_array_add(storage->foreign, def);
+}
+
+PlkPoolDef *plk_state_read(PlkStorage *storage, bool running, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s.xml", running ? storage->runtime_dir : storage->config_dir, name);
+    PlkPoolDef *def;
+    PlkError err;
+
+    if (read_one(path, name, running, &def, &err) != 0) {
+        if (err.errnum != ENOENT)
+            note_broken(storage, path, err.message);
+        return NULL;
+    }
+    if (plk_backend(def->type, &err))
+        return def;
+    note_broken(storage, path, err.message);
+    note_foreign(storage, def);
+    return NULL;
+}
+
+bool plk_state_has_config(PlkStorage *storage, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s.xml", storage->config_dir, name);
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+int plk_state_names(PlkStorage *storage, bool running, GHashTable *names, PlkError *err)
+{
+    const char *path = running ? storage->runtime_dir : storage->config_dir;
+    DIR *dir = opendir(path);
     struct dirent *entry;
 
     if (!dir)
-        return errno == ENOENT ? 0
-                               : plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot read directory '%s'", dir_path);
-    while ((entry = readdir(dir))) {
-        g_autofree char *path = NULL, *name = NULL;
-        PlkPoolDef *def;
-        PlkError why;
-
-        if (entry->d_name[0] == '.' || !g_str_has_suffix(entry->d_name, ".xml"))
-            continue;
-        path = g_build_filename(dir_path, entry->d_name, NULL);
-        name = g_strndup(entry->d_name, strlen(entry->d_name) - strlen(".xml"));
-        if (read_one(path, name, running, &def, &why) == 0)
-            each(arg, def);
-        else
-            note_broken(storage, path, why.message);
-    }
+        return errno == ENOENT ? 0 : plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot read directory '%s'", path);
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".xml"))
+            g_hash_table_add(names, g_strndup(entry->d_name, strlen(entry->d_name) - strlen(".xml")));
     closedir(dir);
     return 0;
 }
