@@ -91,7 +91,7 @@ static int create(PlkFormat format, bool full, PlkCreateFill *with, PlkError *er
                           .format = format,
                           .alloc_full = full};
 
-    return plk_disk_create(BASE, &spec, with, NULL, "none", NULL, err);
+    return plk_disk_create(BASE, &spec, with, NULL, "none", world.progress, err);
 }
 
 static int create_empty(PlkError *err)
@@ -132,23 +132,23 @@ static int take(PlkError *err)
 
 static int delete_active(PlkError *err)
 {
-    return plk_snapshot_delete(XML, NULL, "{5fbaabe3-6958-40ff-92a7-860e329aab41}", NULL, NULL, err);
+    return plk_snapshot_delete(XML, NULL, "{5fbaabe3-6958-40ff-92a7-860e329aab41}", NULL, world.progress, err);
 }
 
 static int delete_middle(PlkError *err)
 {
-    return plk_snapshot_delete(XML, NULL, GUID_2, NULL, NULL, err);
+    return plk_snapshot_delete(XML, NULL, GUID_2, NULL, world.progress, err);
 }
 
 static int delete_base(PlkError *err)
 {
-    return plk_snapshot_delete(XML, NULL, GUID_1, NULL, NULL, err);
+    return plk_snapshot_delete(XML, NULL, GUID_1, NULL, world.progress, err);
 }
 
 static int merge(PlkMergeSpec spec, PlkError *err)
 {
     spec.struct_size = sizeof spec;
-    return plk_snapshot_merge(XML, NULL, &spec, NULL, err);
+    return plk_snapshot_merge(XML, NULL, &spec, world.progress, err);
 }
 
 static int merge_all(PlkError *err)
@@ -170,7 +170,7 @@ static int merge_temporary(PlkError *err)
 {
     size_t n;
 
-    return plk_snapshot_merge_temporary(XML, NULL, &n, NULL, err);
+    return plk_snapshot_merge_temporary(XML, NULL, &n, world.progress, err);
 }
 
 static int switch_away(PlkError *err)
@@ -226,7 +226,7 @@ static int merge_bare(const char *new_file, PlkError *err)
             paths[0] = f.paths[i];
     if (!paths[0]) /* the directory in memory had none for the list */
         return plk_fail_nomem(err);
-    return plk_merge_files(paths, 2, false, new_file, NULL, err);
+    return plk_merge_files(paths, 2, false, new_file, world.progress, err);
 }
 
 static int merge_files(PlkError *err)
@@ -243,50 +243,50 @@ static int merge_files_new(PlkError *err)
 
 static int grow(PlkError *err)
 {
-    return plk_disk_grow(XML, NULL, 2 * SECTORS, NULL, err);
+    return plk_disk_grow(XML, NULL, 2 * SECTORS, world.progress, err);
 }
 
 /* The table takes the place of data clusters. */
 static int grow_table(PlkError *err)
 {
-    return plk_disk_grow(XML, NULL, 20000ull * CLUSTER_SECTORS, NULL, err);
+    return plk_disk_grow(XML, NULL, 20000ull * CLUSTER_SECTORS, world.progress, err);
 }
 
 static int shrink(PlkError *err)
 {
-    return plk_disk_shrink(XML, NULL, 6 * CLUSTER_SECTORS, NULL, err);
+    return plk_disk_shrink(XML, NULL, 6 * CLUSTER_SECTORS, world.progress, err);
 }
 
 static int compact(PlkError *err)
 {
     uint64_t freed;
 
-    return plk_disk_compact(XML, NULL, &freed, NULL, err);
+    return plk_disk_compact(XML, NULL, &freed, world.progress, err);
 }
 
 static int to_raw(PlkError *err)
 {
-    return plk_convert_format(XML, NULL, PLK_FORMAT_RAW, false, NULL, err);
+    return plk_convert_format(XML, NULL, PLK_FORMAT_RAW, false, world.progress, err);
 }
 
 static int to_expanded(PlkError *err)
 {
-    return plk_convert_format(XML, NULL, PLK_FORMAT_EXPANDED, false, NULL, err);
+    return plk_convert_format(XML, NULL, PLK_FORMAT_EXPANDED, false, world.progress, err);
 }
 
 static int to_preallocated(PlkError *err)
 {
-    return plk_convert_format(XML, NULL, PLK_FORMAT_PREALLOCATED, true, NULL, err);
+    return plk_convert_format(XML, NULL, PLK_FORMAT_PREALLOCATED, true, world.progress, err);
 }
 
 static int to_version_1(PlkError *err)
 {
-    return plk_convert_version(XML, NULL, 1, NULL, err);
+    return plk_convert_version(XML, NULL, 1, world.progress, err);
 }
 
 static int to_version_2(PlkError *err)
 {
-    return plk_convert_version(XML, NULL, 2, NULL, err);
+    return plk_convert_version(XML, NULL, 2, world.progress, err);
 }
 
 /* ---- scratch ---- */
@@ -309,7 +309,7 @@ static int scratch(bool commit, PlkError *err)
     if (r < 0)
         plk_disk_explain(plk_scratch_disk(s), r, err);
     if (r == 0 && commit)
-        return plk_scratch_commit(s, NULL, err);
+        return plk_scratch_commit(s, world.progress, err);
     plk_scratch_drop(s);
     return r < 0 ? -1 : 0;
 }
@@ -336,7 +336,7 @@ static int check(unsigned repair, bool sparse, PlkError *err)
     PlkCheckOptions o = {.struct_size = sizeof o, .repair = repair, .sparse = sparse};
     PlkCheckResult result;
 
-    return plk_check_disk(XML, &o, count_finding, NULL, NULL, &result, err);
+    return plk_check_disk(XML, &o, count_finding, NULL, world.progress, &result, err);
 }
 
 static int mend(PlkError *err)
@@ -359,7 +359,7 @@ static int look_at_image(PlkError *err)
     PlkCheckOptions o = {.struct_size = sizeof o};
     PlkCheckResult result;
 
-    return plk_check_image(BASE, &o, count_finding, NULL, NULL, &result, err);
+    return plk_check_image(BASE, &o, count_finding, NULL, world.progress, &result, err);
 }
 
 /* ---- reading ---- */

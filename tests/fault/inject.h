@@ -46,6 +46,7 @@ typedef struct World {
     bool poisoned; /* a sync of the open disk failed */
     PlkError *err; /* of the first data call that failed */
     unsigned n_failed;
+    const PlkProgress *progress; /* what long operations of a scenario are given */
     const char *broken; /* the scenario itself saw a broken promise */
 } World;
 
