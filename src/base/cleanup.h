@@ -50,8 +50,7 @@ static inline void plk_closep(int *fd)
 
 static inline void plk_unlockp(pthread_mutex_t **m)
 {
-    if (*m)
-        pthread_mutex_unlock(*m);
+    pthread_mutex_unlock(*m);
 }
 
 #define PLK_FREE plk_cleanup(plk_freep)

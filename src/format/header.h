@@ -95,7 +95,7 @@ static inline uint32_t plk_bat_index(uint32_t cluster)
 }
 static inline uint32_t plk_bat_page_count(uint32_t entries)
 {
-    return entries ? plk_bat_page(entries - 1) + 1 : 1;
+    return plk_bat_page(entries) + (plk_bat_index(entries) > 0);
 }
 /* Byte offset of the entry in the file. */
 static inline uint64_t plk_bat_offset(uint32_t cluster)

@@ -80,6 +80,8 @@ static bool ensure_bits(PlkImage *img)
     return a->free_bits != NULL;
 }
 
+#ifndef NDEBUG
+
 /* ---- the rules as asserts: docs/crash-safety.md, invariants 1 to 4 ---- */
 
 bool plk_allocator_holds(const PlkImage *img)
@@ -107,6 +109,8 @@ bool plk_image_may_name(PlkImage *img, const uint32_t slots[PLK_BAT_PAGE_SLOTS])
     }
     return true;
 }
+
+#endif
 
 /* ---- learning the state of an existing file ---- */
 
