@@ -80,10 +80,9 @@ static bool ensure_bits(PlkImage *img)
     return a->free_bits != NULL;
 }
 
-#ifndef NDEBUG
-
 /* ---- the rules as asserts: docs/crash-safety.md, invariants 1 to 4 ---- */
 
+#ifndef NDEBUG
 bool plk_allocator_holds(const PlkImage *img)
 {
     const PlkAllocator *a = &img->alloc;
@@ -91,6 +90,7 @@ bool plk_allocator_holds(const PlkImage *img)
     return a->next >= img->first_cluster && a->next <= a->end && a->n_free <= a->next - img->first_cluster &&
            (a->n_free == 0 || (a->free_bits && a->cursor < a->window));
 }
+#endif
 
 bool plk_image_may_name(PlkImage *img, const uint32_t slots[PLK_BAT_PAGE_SLOTS])
 {
@@ -109,8 +109,6 @@ bool plk_image_may_name(PlkImage *img, const uint32_t slots[PLK_BAT_PAGE_SLOTS])
     }
     return true;
 }
-
-#endif
 
 /* ---- learning the state of an existing file ---- */
 

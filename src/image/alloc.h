@@ -14,7 +14,7 @@ void plk_allocator_clear(PlkAllocator *a);
  */
 int plk_allocator_scan(PlkImage *img);
 
-/* What must be true of the allocator of a prepared image at any time; for assert(). */
+/* What must be true of the allocator of a prepared image at any time; for assert(), and not there without it. */
 bool plk_allocator_holds(const PlkImage *img);
 
 /* Make the file end where the last name does, in whole clusters. */
