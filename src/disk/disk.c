@@ -120,6 +120,13 @@ static int split_file(const char *path, char **ret_dir, char **ret_real, PlkErro
     return 0;
 }
 
+static int open_anywhere(const char *path, PlkDir **ret, PlkError *err)
+{
+    int r = plk_dir_open_fs(path, "/", ret);
+
+    return r < 0 ? plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open directory '%s'", path) : 0;
+}
+
 int plk_disk_open_images(const char *const *paths, size_t n, bool first_is_raw, uint32_t cluster_sectors,
                          const PlkDiskOptions *options, PlkDisk **ret, PlkError *err)
 {
@@ -136,9 +143,7 @@ int plk_disk_open_images(const char *const *paths, size_t n, bool first_is_raw, 
         r = split_file(paths[i], &where, &real[i], err);
         files[i] = (PlkChainFile){real[i], i == 0 && first_is_raw};
         if (r == 0 && i == 0) /* the user named each file, so anywhere is right */
-            r = plk_dir_open_fs(where, "/", &dir);
-        if (r < -1)
-            r = plk_fail_io(err, PLK_ERROR_OPEN, r, "cannot open directory '%s'", where);
+            r = open_anywhere(where, &dir, err);
     }
     if (r == 0 && first_is_raw && !cluster_sectors)
         cluster_sectors = PLK_CLUSTER_SECTORS_DEFAULT;
@@ -270,18 +275,11 @@ int plk_disk_quiesce(PlkDisk *disk)
     return r;
 }
 
-int plk_disk_resume(PlkDisk *disk, bool map_changed)
+void plk_disk_resume(PlkDisk *disk)
 {
-    int r = 0;
-
     plk_disk_take_size(disk);
-    if (map_changed)
-        r = plk_map_reset(&disk->map, disk->slots);
-    if (r < 0)
-        disk->size = 0; /* without a map nothing can be reached: better refused than misread */
     plk_pins_release_all(&disk->pins);
     pthread_mutex_unlock(&disk->flush_lock);
-    return r;
 }
 
 /* ---- closing ---- */

@@ -77,11 +77,11 @@ void plk_disk_own_dir(PlkDisk *disk);
 /* Like plk_disk_close(), but nothing is flushed or marked closed: for disks whose files go away. */
 void plk_disk_drop(PlkDisk *disk);
 
-/* ---- seams for operations that change levels or move clusters under an open disk ---- */
+/* ---- seams for operations that change levels under an open disk ---- */
 
 /* Waits until no request runs and keeps new ones out, then flushes. 0 or -errno; on failure nothing is held. */
 int plk_disk_quiesce(PlkDisk *disk);
-/* map_changed: clusters or levels moved, forget what was resolved. Size and slots follow the top. 0 or -ENOMEM. */
-int plk_disk_resume(PlkDisk *disk, bool map_changed);
+/* No cluster has moved meanwhile: what was resolved stays. Size and slots follow the top. */
+void plk_disk_resume(PlkDisk *disk);
 /* Size and slots as the top image has them now. */
 void plk_disk_take_size(PlkDisk *disk);

@@ -40,8 +40,10 @@ int plk_map_init(PlkMap *map, uint32_t bat_entries, size_t cache_bytes)
     return 0;
 }
 
-static void drop_all(PlkMap *map)
+void plk_map_clear(PlkMap *map)
 {
+    if (!map->pages)
+        return;
     for (uint32_t i = 0; i < map->n_pages && atomic_load(&map->n_loaded) > 0; i++) {
         PlkMapPage *p = atomic_load_explicit(&map->pages[i], memory_order_relaxed);
         if (p) {
@@ -49,36 +51,10 @@ static void drop_all(PlkMap *map)
             atomic_fetch_sub(&map->n_loaded, 1);
         }
     }
-    map->dirty = NULL;
-    atomic_store(&map->n_dirty, 0);
     free_tables(map);
-}
-
-void plk_map_clear(PlkMap *map)
-{
-    if (!map->pages)
-        return;
-    drop_all(map);
     for (int i = 0; i < PLK_MAP_LOADERS; i++)
         pthread_mutex_destroy(&map->load_locks[i]);
     pthread_mutex_destroy(&map->dirty_lock);
-}
-
-int plk_map_reset(PlkMap *map, uint32_t bat_entries)
-{
-    PlkMap next = {.n_pages = plk_bat_page_count(bat_entries)};
-
-    next.pages = plk_map_zeroed(next.n_pages * sizeof *next.pages);
-    next.used = plk_map_zeroed(next.n_pages * sizeof *next.used);
-    if (!next.pages || !next.used) {
-        free_tables(&next);
-        return -ENOMEM;
-    }
-    drop_all(map);
-    map->pages = next.pages;
-    map->used = next.used;
-    map->n_pages = next.n_pages;
-    return 0;
 }
 
 /* ---- resolving a page ---- */

@@ -88,5 +88,3 @@ static inline bool plk_map_is_dirty(const PlkMap *map)
 {
     return atomic_load_explicit(&map->n_dirty, memory_order_relaxed) >= map->max_dirty;
 }
-/* All pins owned, nothing dirty: forget everything; entries of the (new) top. */
-int plk_map_reset(PlkMap *map, uint32_t bat_entries);

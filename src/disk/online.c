@@ -153,7 +153,7 @@ static int stack(Stacking *s, const PlkSnapshotSpec *spec, PlkGuid *guid, PlkErr
         return -1;
     }
     r = commit_quiet(s, err);
-    (void)plk_disk_resume(s->disk, false);
+    plk_disk_resume(s->disk);
     return r;
 }
 

@@ -14,16 +14,24 @@
 
 /* ---- which image ---- */
 
+/* Relative to the descriptor or to this process. */
 static int find_by_file(PlkStore *store, const char *file, PlkError *err)
 {
     PLK_FREE char *entry = NULL, *wanted = NULL, *beside = plk_path_canonical(store->dir->path, file);
 
-    if (!beside || plk_store_file_entry(store, file, &entry, err) < 0)
-        return beside ? -1 : plk_fail_nomem(err);
+    if (!beside && errno == ENOMEM)
+        return plk_fail_nomem(err);
+    if (plk_store_file_entry(store, file, &entry, err) < 0)
+        return -1;
     wanted = plk_path_canonical(store->dir->path, entry);
-    for (size_t i = 0; wanted && i < store->desc.n_images; i++) {
+    if (!wanted)
+        return plk_fail_nomem(err);
+    for (size_t i = 0; i < store->desc.n_images; i++) {
         PLK_FREE char *path = plk_path_canonical(store->dir->path, store->desc.images[i].file);
-        if (path && (strcmp(path, wanted) == 0 || strcmp(path, beside) == 0))
+
+        if (!path && errno == ENOMEM)
+            return plk_fail_nomem(err);
+        if (path && (strcmp(path, wanted) == 0 || (beside && strcmp(path, beside) == 0)))
             return (int)i;
     }
     return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s' names no image '%s'", store->dir->path,

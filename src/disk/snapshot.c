@@ -232,7 +232,7 @@ static int check_switch(PlkStore *store, const PlkGuid *guid, PlkError *err)
     if (plk_store_refuse_old(store, err) < 0)
         return -1;
     if (shot < 0)
-        return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': Can't find snapshot by uuid %s",
+        return plk_fail(err, PLK_ERROR_NO_SNAPSHOT, "descriptor '%s/%s': Can't find snapshot by uuid %s",
                         store->dir->path, store->name, guid->text);
     if (plk_guid_equal(guid, &PLK_GUID_TOP))
         return plk_fail(err, PLK_ERROR_ARGUMENT, "descriptor '%s/%s': %s is the active state already",

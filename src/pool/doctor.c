@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is wrong in a pool, and what would mend it; leftovers and their removal. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "pool/live.h"
@@ -46,13 +48,27 @@ static char *remedy_of(const Visit *visit, PlkPool *pool, const PlkVolume *volum
     return NULL;
 }
 
-static void visit_volumes(Visit *visit, PlkPool *pool, const PlkVolumeList *list)
+/* A directory that has lost its descriptor is an ordinary one to everybody, and hides a disk. */
+static void visit_directory(Visit *visit, int dir, const PlkVolume *volume)
+{
+    g_autofree char *base = g_strconcat(volume->name, "/root.hds", NULL), *path = NULL;
+
+    if (faccessat(dir, base, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    path = quoted_path(visit, volume->name, "");
+    tell(visit, volume->name, g_strdup("it holds an image, root.hds, but no DiskDescriptor.xml, so it counts as a directory"),
+         g_strdup_printf("ploop rescue %s", path), false);
+}
+
+static void visit_volumes(Visit *visit, PlkPool *pool, int dir, const PlkVolumeList *list)
 {
     for (size_t i = 0; i < plk_volume_list_count(list); i++) {
         const PlkVolume *volume = plk_volume_list_at(list, i);
 
         if (volume->state == PLK_STATE_BROKEN || volume->state == PLK_STATE_INCOMPLETE)
             tell(visit, volume->name, g_strdup(volume->reason), remedy_of(visit, pool, volume), false);
+        else if (volume->facts.type == PLK_VOLUME_DIR)
+            visit_directory(visit, dir, volume);
     }
 }
 
@@ -103,7 +119,7 @@ int plk_pool_doctor(PlkPool *pool, PlkAilmentEach *each, void *arg, PlkError *er
     visit_state(&visit, pool->storage);
     visit_pool(&visit, pool);
     list = plk_live_list(live);
-    visit_volumes(&visit, pool, list);
+    visit_volumes(&visit, pool, live->dir, list);
     plk_volume_list_unref(list);
     plk_stages_sweep(live->dir, live->storage->machine_id, &swept, visit_foreign_stage, &visit);
     if (swept)

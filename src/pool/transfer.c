@@ -189,7 +189,11 @@ static int open_transfer(Transfer *t, PlkStreamWhat what, uint64_t offset, uint6
                         offset, length, t->work.name);
     if (plk_work_look(&t->work, &volume, err) < 0)
         return -1;
-    r = open_inner(t, volume, what, offset, length, err);
+    if (!t->writing && volume->state == PLK_STATE_INCOMPLETE)
+        r = plk_fail(err, PLK_ERROR_STATE, "volume '%s' is not whole: %s; upload it again, or take it as it is with "
+                     "'ploopctl vol accept'", t->work.name, volume->reason);
+    else
+        r = open_inner(t, volume, what, offset, length, err);
     if (r == 0 && t->writing && (r = set_mark(t, &volume->facts, err)) < 0)
         plk_stream_close(t->inner);
     plk_volume_unref(volume);

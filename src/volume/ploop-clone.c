@@ -153,8 +153,8 @@ static int flatten(const PlkPloopDir *dir, const PlkVolumeDef *def, const PlkVol
 /* ---- other formats ---- */
 
 /* The disk of any other volume as a raw file; what has to be converted first goes into one without a name. */
-static int open_foreign(const PlkPlace *at, const PlkPloopDir *dir, const PlkVolumeOrigin *from,
-                        const PlkProgress *progress, int *ret_fd, PlkError *err)
+static int open_foreign(const PlkPloopDir *dir, const PlkVolumeOrigin *from, const PlkProgress *progress, int *ret_fd,
+                        PlkError *err)
 {
     const PlkVolumeDriver *driver = plk_volume_driver_of(from->facts);
     PLK_CLOSE int fd = -1;
@@ -167,13 +167,13 @@ static int open_foreign(const PlkPlace *at, const PlkPloopDir *dir, const PlkVol
     fd = openat(dir->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return plk_fail_io(err, PLK_ERROR_CREATE, -errno, "cannot make a file in '%s'", dir->real);
-    if (plk_qemu_convert_to_raw(from, at, fd, progress, err) < 0)
+    if (plk_qemu_convert_to_raw(from, fd, progress, err) < 0)
         return -1;
     *ret_fd = PLK_TAKE_FD(fd);
     return 0;
 }
 
-static int import(const PlkPlace *at, const PlkPloopDir *dir, const PlkVolumeDef *def, const PlkVolumeOrigin *from,
+static int import(const PlkPloopDir *dir, const PlkVolumeDef *def, const PlkVolumeOrigin *from,
                   const PlkProgress *progress, PlkError *err)
 {
     PLK_CLOSE int fd = -1;
@@ -182,7 +182,7 @@ static int import(const PlkPlace *at, const PlkPloopDir *dir, const PlkVolumeDef
     PlkCreateSpec spec = {0};
     struct stat st;
 
-    if (open_foreign(at, dir, from, progress, &fd, err) < 0)
+    if (open_foreign(dir, from, progress, &fd, err) < 0)
         return -1;
     if (fstat(fd, &st) < 0)
         return plk_fail_io(err, PLK_ERROR_STAT, -errno, "'%s'", name);
@@ -368,7 +368,7 @@ static int build(const PlkPlace *at, const PlkPloopDir *dir, const PlkVolumeDef 
     if (flags & PLK_CREATE_REFLINK)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s/%s' can share blocks only with a ploop volume%s",
                         at->dir_path, at->name, is_ploop ? " that is copied with its snapshots" : "");
-    return is_ploop ? flatten(dir, def, from, progress, err) : import(at, dir, def, from, progress, err);
+    return is_ploop ? flatten(dir, def, from, progress, err) : import(dir, def, from, progress, err);
 }
 
 int plk_ploop_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from, unsigned flags,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Snapshots of ploop volumes, and where their data lies: the engine's answers, by the place of a volume. */
-#include <ploopkit/disk.h>
+/* Snapshots of ploop volumes: the engine's, by the place of a volume. */
 #include <ploopkit/snapshot.h>
 
 #include "base/error.h"
@@ -50,38 +49,4 @@ int plk_volume_snapshot_merge(const PlkPlace *at, const PlkVolumeFacts *facts, c
 
     return plk_ploop_open_dir(at, facts, &dir, err) < 0 ? -1
                                                         : plk_snapshot_merge(dir.path, NULL, &spec, progress, err);
-}
-
-static int map_disk(PlkDisk *disk, PlkVolumeMapEach *each, void *arg, PlkError *err)
-{
-    uint64_t size = plk_disk_size(disk);
-    PlkExtent extent;
-
-    for (uint64_t at = 0; at < size; at += extent.length) {
-        int r = plk_disk_status(disk, at, size - at, &extent);
-        const char *file;
-
-        if (r < 0) {
-            plk_disk_explain(disk, r, err);
-            return -1;
-        }
-        file = extent.level < 0 ? NULL : plk_disk_image_path(disk, (unsigned)extent.level);
-        if (each(arg, at, extent.length, extent.kind == PLK_EXTENT_DATA, file, extent.file_offset))
-            return plk_fail(err, PLK_ERROR_CANCELLED, "the map was not wanted to its end");
-    }
-    return 0;
-}
-
-int plk_volume_map(const PlkPlace *at, const PlkVolumeFacts *facts, PlkVolumeMapEach *each, void *arg, PlkError *err)
-{
-    PLK_PLOOP_DIR_AUTO PlkPloopDir dir = PLK_PLOOP_DIR_INIT;
-    PlkDiskOptions options = {.struct_size = sizeof options};
-    PlkDisk *disk;
-    int r;
-
-    if (plk_ploop_open_dir(at, facts, &dir, err) < 0 || plk_disk_open(dir.path, &options, &disk, err) < 0)
-        return -1;
-    r = map_disk(disk, each, arg, err);
-    plk_disk_close(disk, NULL);
-    return r;
 }

@@ -6,7 +6,7 @@
  *   ploop.c           the driver: make, remove, resize, wipe
  *   ploop-clone.c     copies of one, and disks that come from and go to other formats
  *   ploop-stream.c    its bytes in motion: of the base image, or of the disk
- *   ploop-snapshot.c  its snapshots and its map
+ *   ploop-snapshot.c  its snapshots
  *
  * The engine opens a volume by its path. Here that is /proc/self/fd/N of the directory that was opened beneath
  * the pool, so that whoever swaps names meanwhile changes nothing; errors and logs name the real place.

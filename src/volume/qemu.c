@@ -26,7 +26,7 @@
 #include "volume/ploop.h"
 #include "volume/stream.h"
 
-#define ADDRESS_SPACE (1ull << 30)
+#define ADDRESS_SPACE (2ull << 30) /* its threads' stacks count too */
 #define CPU_SECONDS 120
 #define CPU_BYTES_A_SECOND (4ull << 20) /* far below what any machine converts */
 #define KIB 1024
@@ -108,7 +108,9 @@ static int judge(const PlkPlace *at, const PlkRun *run, const PlkRunResult *resu
 static int run_call(Call *call, const PlkPlace *at, const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_run_result_clear) PlkRunResult result = {0};
+    static const char *const env[] = {"MALLOC_ARENA_MAX=2", NULL}; /* each thread's own would be 64 MiB of it */
     PlkRun run = {.program = "qemu-img",
+                  .env = env,
                   .cpu_seconds = CPU_SECONDS,
                   .address_space = ADDRESS_SPACE,
                   .progress = progress,
@@ -334,7 +336,8 @@ static int clone_by_reflink(const PlkPlace *at, const PlkVolumeDef *def, const P
     return plk_plain_copy(at, in, fd, (uint64_t)st.st_size, true, progress, err);
 }
 
-static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *format,
+/* to_fd: the file that is written to; -1: the one at `at`. */
+static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *format, int to_fd,
                    const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(call_clear) Call call = call_new("convert", "converting");
@@ -345,7 +348,10 @@ static int convert(const PlkPlace *at, const PlkQemuChain *chain, const char *fo
     add_option(&call, "-O", format);
     add(&call, "--");
     add_chain(&call, chain);
-    add_place(&call, at);
+    if (to_fd >= 0)
+        add_fd(&call, to_fd);
+    else
+        add_place(&call, at);
     return run_call(&call, at, progress, err);
 }
 
@@ -406,7 +412,7 @@ static int clone_by_qemu(const PlkPlace *at, const PlkVolumeDef *def, const PlkV
     capacity = PLK_MAX(def->capacity, plk_qemu_chain_capacity(chain));
     if (make_image(at, def, flags, capacity, NULL, progress, err) < 0)
         return -1;
-    return convert(at, chain, plk_qemu_format(def->target.format), progress, err);
+    return convert(at, chain, plk_qemu_format(def->target.format), -1, progress, err);
 }
 
 static int qemu_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolumeOrigin *from,
@@ -428,16 +434,15 @@ static int qemu_clone(const PlkPlace *at, const PlkVolumeDef *def, const PlkVolu
     return r;
 }
 
-int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd,
-                            const PlkProgress *progress, PlkError *err)
+int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, int fd, const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_qemu_chain_freep) PlkQemuChain *chain = NULL;
 
     if (open_source(from, &chain, err) < 0)
         return -1;
     if (ftruncate(fd, (off_t)plk_qemu_chain_capacity(chain)) < 0)
-        return plk_fail_io(err, PLK_ERROR_TRUNCATE, -errno, "'%s/%s'", at->dir_path, at->name);
-    return convert(at, chain, "raw", progress, err);
+        return plk_fail_io(err, PLK_ERROR_TRUNCATE, -errno, "the copy of '%s/%s'", from->place.dir_path, from->place.name);
+    return convert(&from->place, chain, "raw", fd, progress, err);
 }
 
 /* ---- what is done to one that is there ---- */

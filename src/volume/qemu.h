@@ -39,5 +39,4 @@ const char *plk_qemu_format(PlkFileFormat format);
 char *plk_backing_path(const char *path, const char *backing);
 
 /* The disk of any format qemu-img reads into the new, empty file fd. */
-int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, const PlkPlace *at, int fd,
-                            const PlkProgress *progress, PlkError *err);
+int plk_qemu_convert_to_raw(const PlkVolumeOrigin *from, int fd, const PlkProgress *progress, PlkError *err);

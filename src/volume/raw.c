@@ -105,7 +105,7 @@ static int fetch(const PlkPlace *at, int fd, const PlkVolumeOrigin *from, unsign
     if (driver == &plk_driver_ploop)
         return plk_ploop_export(from, fd, progress, err);
     if (driver == &plk_driver_qemu)
-        return plk_qemu_convert_to_raw(from, at, fd, progress, err);
+        return plk_qemu_convert_to_raw(from, fd, progress, err);
     return plk_fail(err, PLK_ERROR_NO_SUPPORT, "'%s/%s' holds no disk that could be cloned",
                     from->place.dir_path, from->place.name);
 }

@@ -153,7 +153,7 @@ extern const PlkVolumeDriver plk_driver_raw, plk_driver_dir, plk_driver_qemu, pl
 /* mode, owner and label of a new file or directory. -1 in permissions: 0600 (directories 0711), our own ids. */
 int plk_volume_own(int fd, const PlkPermissions *permissions, bool is_dir, PlkError *err);
 
-/* ---- ploop only (volume/ploop-snapshot.c) ---- */
+/* ---- snapshots: ploop only (ploop-snapshot.c) ---- */
 
 int plk_volume_snapshots(const PlkPlace *at, const PlkVolumeFacts *facts, PlkSnapshotList *ret, PlkError *err);
 int plk_volume_snapshot_create(const PlkPlace *at, const PlkVolumeFacts *facts, const char *guid, char *ret_guid,
@@ -163,7 +163,7 @@ int plk_volume_snapshot_delete(const PlkPlace *at, const PlkVolumeFacts *facts, 
                                const PlkProgress *progress, PlkError *err);
 int plk_volume_snapshot_merge(const PlkPlace *at, const PlkVolumeFacts *facts, const char *guid,
                               const PlkProgress *progress, PlkError *err);
-/* Where data lies, for `vol map` and sparse downloads: calls each for every run, in order. */
+/* Where data lies (map.c): calls each for every run, in order. NO_SUPPORT for formats that are neither ploop nor raw. */
 typedef int PlkVolumeMapEach(void *arg, uint64_t offset, uint64_t length, bool data, const char *file,
                              uint64_t file_offset);
 int plk_volume_map(const PlkPlace *at, const PlkVolumeFacts *facts, PlkVolumeMapEach *each, void *arg,

@@ -86,7 +86,7 @@ alike pool-create-as n dir - - - - /mnt/n --print-xml
 alike pool-define-as n fs --source-dev /dev/x --source-format ext4 --target /mnt/n --print-xml
 
 try "what changes says the same"
-diff <(v pool-autostart q | trimmed) <(ctl pool-autostart q)
+diff <(vv pool-autostart q | trimmed) <(ctl pool-autostart q)
 v pool-autostart q --disable
 ctl -q pool-autostart q --disable
 vv vol-resize raw 20M p >virsh.out
@@ -112,6 +112,7 @@ ctl -q vol-create-as p ours 3M --format qcow2
 refresh
 alike vol-dumpxml ours p
 v vol-create-as p theirs 3M --format qcow2
+refresh # until then virsh tells what was asked for
 alike vol-dumpxml theirs p
 head -c 1M /dev/urandom >bytes
 ctl vol-upload ours bytes p

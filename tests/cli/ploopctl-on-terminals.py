@@ -77,9 +77,9 @@ def _():
         open(os.path.join('p', name), 'wb').close()
     open(b'p/not-utf8-\xff', 'wb').close()
     listed = ctl('-q', 'vol', 'list', 'p')
-    check(len(listed.splitlines()) == 5 and '\x1b' not in listed, listed)
+    check(len(listed.splitlines()) == 4 and '\x1b' not in listed, listed)
     names = [volume['name'] for volume in json.loads(ctl('vol', 'list', 'p', '--json'))]
-    check('\u6f22\u5b57' in names and 'not-utf8-\ufffd' in names, names)
+    check('\u6f22\u5b57' in names and not any('utf8' in name for name in names), names)
 
 
 @behaviour('two commands at the same time both do their work')

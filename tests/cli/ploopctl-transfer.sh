@@ -50,7 +50,7 @@ refuses 3 nosuch vol download p/nosuch target
 equals "$(cat target)" old
 ctl vol download p/raw target
 same target p/raw
-refuses 3 "nowhere" vol download p/raw nowhere/target
+refuses 1 "nowhere" vol download p/raw nowhere/target
 mkfifo fifo
 cat fifo >from-fifo &
 ctl vol download p/raw fifo
@@ -101,7 +101,7 @@ ctl export p/disk - | cmp - disk.raw
 ctl export p/raw raw.vmdk --format vmdk
 qemu-img compare -q -f vmdk -F raw raw.vmdk p/raw
 dd if=/dev/urandom of=noise bs=1M count=12 status=none
-ctl vol upload p/disk noise --disk 2>err && die "an upload into a disk with snapshots" || true
+ctl vol upload p/disk noise --disk # a snapshot keeps what was there
 ctl export p/disk at-snapshot.raw --snapshot "$(cat guid)"
 same at-snapshot.raw disk.raw
 

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/cleanup.h"
 #include "io/dir.h"
 #include "io/lock.h"
@@ -231,6 +232,7 @@ static void walk(int errnum, const char *only)
     for (kernel.only = only; run_course(nth, errnum); nth++)
         ;
     kernel.only = NULL;
+    kernel.fails = 0;
     CHECK(nth > 10);
 }
 
@@ -282,6 +284,86 @@ TEST(any_call_may_fail_where_holes_are_unknown)
 TEST(any_call_may_fail_where_directories_need_no_sync)
 {
     walk_without("fsync", EINVAL);
+}
+
+/* ---- memory ---- */
+
+TEST(memory_may_run_out)
+{
+    bool needed = true;
+    int before = free_descriptor(), r;
+
+    for (unsigned long n = 1; needed; n++) {
+        make_place();
+        kernel.lacks = n % 2 ? NULL : "O_TMPFILE";
+        kernel.lacks_errno = EOPNOTSUPP;
+        kernel.armed = true;
+        plk_alloc_fail_at(n / 2 + 1, 0);
+        r = course();
+        needed = plk_alloc_fail_at(0, 0) == 0;
+        kernel.armed = false;
+        CHECK_INT(free_descriptor(), before);
+        CHECK_INT(r, needed ? -ENOMEM : 0);
+        if (nftw(place, note_half_made, 8, FTW_PHYS) != 0)
+            test_fail(__FILE__, __LINE__, "a half-made file stays after want of memory at %lu", n);
+        if (r == 0)
+            check_done();
+    }
+    kernel.lacks = NULL;
+}
+
+/* ---- who holds a lock ---- */
+
+static pid_t hold_in_child(const char *path)
+{
+    int ready[2], fd;
+    pid_t child;
+    char byte;
+
+    CHECK_INT(pipe(ready), 0);
+    child = fork();
+    if (child == 0) {
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        if (plk_lock_fd(fd, PLK_IO_LOCK_EXCLUSIVE) == 0 && write(ready[1], "r", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    CHECK(child > 0 && read(ready[0], &byte, 1) == 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+/* The name is a courtesy: whatever /proc refuses, there is one, and it is not a wrong one. */
+TEST(the_holder_of_a_lock_is_named_as_well_as_proc_allows)
+{
+    static const struct {
+        const char *lacks, *named;
+    } cases[] = {
+        {NULL, "test-kernel"},       {"opendir", "another process"}, {"fdopendir", "another process"},
+        {"openat", "another process"}, {"readdir64", "another process"}, {"statx", "another process"},
+        {"open", "process (pid"},    {"kcmp", "test-kernel"},        {"fstatat64 stat64", "test-kernel"},
+    };
+    static pid_t child;
+    char owner[64];
+    int fd;
+
+    make_place();
+    fd = open("image", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    child = hold_in_child("image");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        kernel.lacks = cases[i].lacks;
+        kernel.lacks_errno = EACCES;
+        kernel.armed = true;
+        plk_lock_owner(fd, owner, sizeof owner);
+        kernel.armed = false;
+        if (!strstr(owner, cases[i].named))
+            test_fail(__FILE__, __LINE__, "without %s the owner is '%s'", cases[i].lacks, owner);
+    }
+    kernel.lacks = NULL;
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(fd);
 }
 
 TEST_MAIN()

@@ -190,8 +190,7 @@ TEST(new_volumes_inherit_what_the_pool_says)
 {
     plk_cleanup(plk_volume_unrefp) PlkVolume *volume = NULL;
 
-    begin_as(PLK_STORAGE_COMMAND, "<ploopkit:volume_defaults><ploopkit:permissions><ploopkit:mode>0640</ploopkit:mode>"
-                                  "</ploopkit:permissions></ploopkit:volume_defaults>");
+    begin_as(PLK_STORAGE_COMMAND, "<ploopkit:volume_defaults><mode>0640</mode></ploopkit:volume_defaults>");
     CHECK_OK(create("a", PLK_FILE_RAW, MIB), err);
     volume = look("a");
     CHECK_INT(volume->facts.mode, 0640);

@@ -62,8 +62,11 @@ static int run_switch(const PlkArgs *args)
     if (plk_look_find(&look, guid))
         plk_say(0, "Opening delta %s", plk_look_find(&look, guid)->path);
     fflush(stdout);
-    if (plk_snapshot_switch(path, plk_root, guid, keep, &err) < 0)
+    if (plk_snapshot_switch(path, plk_root, guid, keep, &err) < 0) {
+        if (err.code == PLK_ERROR_NO_SNAPSHOT)
+            err.code = PLK_ERROR_ARGUMENT; /* the exit code of ploop 1.15's switch; its other verbs have another */
         return plk_cli_fail(&err);
+    }
     if (!keep)
         plk_say(0, "del snapshot %s", PLK_GUID_TOP.text);
     say_new_top(path);

@@ -78,7 +78,7 @@ static int foreign_to_file(const ExportJob *job, int fd, PlkError *err)
 
     if (dir < 0)
         return plk_fail_errno(err, PLK_ERROR_OPEN, errno, "cannot open '%s'", directory);
-    return plk_qemu_convert_to_raw(&from, &from.place, fd, plk_cli_progress(), err);
+    return plk_qemu_convert_to_raw(&from, fd, plk_cli_progress(), err);
 }
 
 static int raw_to_file(const ExportJob *job, int fd, PlkError *err)
@@ -165,9 +165,9 @@ static int export_volume(const ExportJob *job, PlkError *err)
 
 static int run(const PlkArgs *args)
 {
+    PLK_SESSION s = {0}; /* before what is open in it, so that it ends last */
     plk_cleanup(job_clear)
         ExportJob job = {.file = plk_arg(args, OPT_FILE), .force = plk_arg_given(args, OPT_FORCE)};
-    PLK_SESSION s = {0};
     PlkError err;
     int rc = plk_arg_guid(args, OPT_SNAPSHOT, job.snapshot);
 

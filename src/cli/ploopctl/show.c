@@ -164,7 +164,7 @@ int plk_print_xml(const PlkArgs *args, const char *xml)
         return PLK_EXIT_OK;
     }
     xmlSetGenericErrorFunc(NULL, say_nothing);
-    doc = xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
+    doc = xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOBLANKS);
     rc = print_picked(doc, expression, plk_arg_given(args, OPT_WRAP));
     xmlFreeDoc(doc);
     xmlCleanupParser();
