@@ -45,12 +45,12 @@ static bool strikes(const char *call)
 
 /* ---- calls ---- */
 
-#define WRAP(type, name, params, args, failed) \
-    type __real_##name params; \
-    type __wrap_##name params; \
-    type __wrap_##name params \
-    { \
-        return strikes(#name) ? failed : __real_##name args; \
+#define WRAP(type, name, params, args, failed)                                                               \
+    type __real_##name params;                                                                               \
+    type __wrap_##name params;                                                                               \
+    type __wrap_##name params                                                                                \
+    {                                                                                                        \
+        return strikes(#name) ? failed : __real_##name args;                                                 \
     }
 
 WRAP(ssize_t, pread64, (int fd, void *buf, size_t len, off_t off), (fd, buf, len, off), -1)
@@ -62,9 +62,11 @@ WRAP(int, fstat64, (int fd, struct stat *st), (fd, st), -1)
 WRAP(int, stat64, (const char *path, struct stat *st), (path, st), -1)
 WRAP(int, fstatat64, (int at, const char *path, struct stat *st, int flags), (at, path, st, flags), -1)
 WRAP(int, fstatvfs64, (int fd, struct statvfs *st), (fd, st), -1)
-WRAP(int, statx, (int at, const char *path, int flags, unsigned mask, struct statx *st), (at, path, flags, mask, st), -1)
+WRAP(int, statx, (int at, const char *path, int flags, unsigned mask, struct statx *st),
+     (at, path, flags, mask, st), -1)
 WRAP(int, flock, (int fd, int how), (fd, how), -1)
-WRAP(int, renameat, (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to), -1)
+WRAP(int, renameat, (int from_dir, const char *from, int to_dir, const char *to),
+     (from_dir, from, to_dir, to), -1)
 WRAP(int, renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags),
      (from_dir, from, to_dir, to, flags), -1)
 WRAP(int, unlinkat, (int at, const char *path, int flags), (at, path, flags), -1)
@@ -74,7 +76,7 @@ WRAP(ssize_t, getrandom, (void *buf, size_t len, unsigned flags), (buf, len, fla
 WRAP(char *, realpath, (const char *path, char *resolved), (path, resolved), NULL)
 WRAP(DIR *, opendir, (const char *path), (path), NULL)
 WRAP(DIR *, fdopendir, (int fd), (fd), NULL)
-WRAP(struct dirent *, readdir64, (DIR *d), (d), NULL)
+WRAP(struct dirent *, readdir64, (DIR * d), (d), NULL)
 
 off_t __real_lseek64(int fd, off_t off, int whence);
 off_t __wrap_lseek64(int fd, off_t off, int whence);
@@ -162,7 +164,8 @@ static const char *name_of(long number, const long args[5])
 {
     if (number != SYS_openat2)
         return "kcmp";
-    return (((const struct open_how *)args[2])->flags & O_TMPFILE) == O_TMPFILE && is_word(kernel.lacks, "O_TMPFILE")
+    return (((const struct open_how *)args[2])->flags & O_TMPFILE) == O_TMPFILE &&
+                   is_word(kernel.lacks, "O_TMPFILE")
                ? "O_TMPFILE"
                : "openat2";
 }

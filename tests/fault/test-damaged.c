@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every operation of inject-scenarios.c on disks with an entry that cannot be, in one image after the other: it is done,
- * or it says in one line which image it is and leaves the disk as it was. What can be read then is what it held.
+ * Every operation of inject-scenarios.c on disks with an entry that cannot be, in one image after the other:
+ * it is done, or it says in one line which image it is and leaves the disk as it was. What can be read then
+ * is what it held.
  */
 #include <errno.h>
 
@@ -51,7 +52,8 @@ static bool damage(const char *name, const Damage *d, uint32_t slot)
 
     CHECK_INT(plk_dir_open_file(world.mem, name, PLK_OPEN_WRITE, 0, &io), 0);
     CHECK_INT(plk_io_read(io, buf, sizeof buf, 0, PLK_POINT_OPEN_READ), 0);
-    if (plk_header_decode(buf, sizeof buf, name, PLK_HEADER_LOOSE, &header, NULL) < 0 || header.version != d->version)
+    if (plk_header_decode(buf, sizeof buf, name, PLK_HEADER_LOOSE, &header, NULL) < 0 ||
+        header.version != d->version)
         return false;
     CHECK_INT(plk_io_write(io, &entry, sizeof entry, plk_bat_offset(slot), PLK_POINT_META_BAT), 0);
     return true;
@@ -87,14 +89,14 @@ static void judge(const Scenario *s, const Damage *d, const char *image, int r, 
     if (r == 0)
         return;
     if (!err->message[0] || strchr(err->message, '\n') || !strstr(err->message, "root.hds"))
-        test_fail(__FILE__, __LINE__, "%s, %s in %s: names no image in one line: '%s'", s->name, d->name, image,
-                  err->message);
+        test_fail(__FILE__, __LINE__, "%s, %s in %s: names no image in one line: '%s'", s->name, d->name,
+                  image, err->message);
     if (s->flags & (DATA | BARE) || strstr(err->message, "the change is made"))
         return;
     read_clusters(after);
     if (strcmp(before, after) != 0)
-        test_fail(__FILE__, __LINE__, "%s, %s in %s: failed, but the disk is %s, not %s: %s", s->name, d->name,
-                  image, after, before, err->message);
+        test_fail(__FILE__, __LINE__, "%s, %s in %s: failed, but the disk is %s, not %s: %s", s->name,
+                  d->name, image, after, before, err->message);
 }
 
 static void run(const Scenario *s, const World *start, const Damage *d, const char *image, uint32_t slot)

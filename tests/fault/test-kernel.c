@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Real files under a kernel that fails: every system call of a course through a directory, once each, on a good
- * kernel and on some that lack what old kernels and poor filesystems do not have. Either the course is done and
- * the files are as they should be, or it says the errno; no descriptor and no half-made file is left.
+ * Real files under a kernel that fails: every system call of a course through a directory, once each, on a
+ * good kernel and on some that lack what old kernels and poor filesystems do not have. Either the course is
+ * done and the files are as they should be, or it says the errno; no descriptor and no half-made file is
+ * left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -216,8 +217,10 @@ static bool run_course(unsigned long nth, int errnum)
     if (r == 0)
         check_done();
     else if (r != -errnum)
-        test_fail(__FILE__, __LINE__, "%s failed with %d at %lu, the course with %d", kernel.struck, errnum, nth, r);
-    if ((!kernel.struck || strcmp(kernel.struck, "unlinkat") != 0) && nftw(place, note_half_made, 8, FTW_PHYS) != 0)
+        test_fail(__FILE__, __LINE__, "%s failed with %d at %lu, the course with %d", kernel.struck, errnum,
+                  nth, r);
+    if ((!kernel.struck || strcmp(kernel.struck, "unlinkat") != 0) &&
+        nftw(place, note_half_made, 8, FTW_PHYS) != 0)
         test_fail(__FILE__, __LINE__, "a half-made file stays after a failure of %s", kernel.struck);
     return kernel.struck != NULL;
 }
@@ -340,9 +343,9 @@ TEST(the_holder_of_a_lock_is_named_as_well_as_proc_allows)
     static const struct {
         const char *lacks, *named;
     } cases[] = {
-        {NULL, "test-kernel"},       {"opendir", "another process"}, {"fdopendir", "another process"},
+        {NULL, "test-kernel"},         {"opendir", "another process"},   {"fdopendir", "another process"},
         {"openat", "another process"}, {"readdir64", "another process"}, {"statx", "another process"},
-        {"open", "process (pid"},    {"kcmp", "test-kernel"},        {"fstatat64 stat64", "test-kernel"},
+        {"open", "process (pid"},      {"kcmp", "test-kernel"},          {"fstatat64 stat64", "test-kernel"},
     };
     static pid_t child;
     char owner[64];

@@ -4,8 +4,9 @@
  *
  *  - what fails says so in one line, and want of memory by its name;
  *  - a survey writes nothing; of everything else no byte of any file is lost (kept.h);
- *  - once nothing fails any more, the rescue done again makes a sound disk of it, after want of memory the same that
- *    it makes undisturbed. (A file that could not be read is evidence too: after that it may be another.)
+ *  - once nothing fails any more, the rescue done again makes a sound disk of it, after want of memory the
+ * same that it makes undisturbed. (A file that could not be read is evidence too: after that it may be
+ * another.)
  *  - no memory and no open file is left.
  */
 #include <errno.h>
@@ -192,7 +193,8 @@ static void begin_converting(void)
 
 static bool blind; /* it could not look, and nobody is told */
 
-/* The test's idea of a filesystem: it was written to when its newest stamp was, and sectors of nobody's are faults. */
+/* The test's idea of a filesystem: it was written to when its newest stamp was, and sectors of nobody's are
+ * faults. */
 static void look(void *arg, PlkDisk *disk, PlkRescueContent *ret)
 {
     static uint32_t buf[SECTORS * 128];
@@ -279,8 +281,8 @@ static int try_and_drop(PlkError *err)
 }
 
 /*
- * As people would: a try that is there is kept, or dropped if what it stands on can only be repaired with losses; then
- * what is proposed first is done until there is nothing more.
+ * As people would: a try that is there is kept, or dropped if what it stands on can only be repaired with
+ * losses; then what is proposed first is done until there is nothing more.
  */
 static int finish(PlkError *err)
 {
@@ -307,11 +309,8 @@ typedef struct Fault {
 } Fault;
 
 static const Fault faults[] = {
-    {"EIO once", EIO, false, 13},
-    {"EIO for good", EIO, true, 41},
-    {"EMFILE once", EMFILE, false, 53},
-    {"no memory once", 0, false, 17},
-    {"no memory for good", 0, true, 83},
+    {"EIO once", EIO, false, 13},     {"EIO for good", EIO, true, 41},     {"EMFILE once", EMFILE, false, 53},
+    {"no memory once", 0, false, 17}, {"no memory for good", 0, true, 83},
 };
 
 static void arm(const Fault *f, unsigned long nth)
@@ -447,10 +446,10 @@ static void walk_all(void (*start)(void))
     world_clear(&course.start);
 }
 
-#define BROKEN(what) \
-    TEST(what) \
-    { \
-        walk_all(begin_##what); \
+#define BROKEN(what)                                                                                         \
+    TEST(what)                                                                                               \
+    {                                                                                                        \
+        walk_all(begin_##what);                                                                              \
     }
 
 BROKEN(without_descriptor)

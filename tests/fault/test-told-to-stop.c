@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every operation of inject-scenarios.c is told to stop each time it tells how far it is. It stops with CANCELLED,
- * and the disk is as before, or it was past the point of no return, and the disk is as after; done again without
- * a word, it succeeds. No memory is left.
+ * Every operation of inject-scenarios.c is told to stop each time it tells how far it is. It stops with
+ * CANCELLED, and the disk is as before, or it was past the point of no return, and the disk is as after; done
+ * again without a word, it succeeds. No memory is left.
  */
 #include "inject.h"
 #include "test.h"
