@@ -17,7 +17,7 @@ complete_words() {
 offers() {
     local wanted=$1
     shift
-    complete_words "$@" | grep -qx -- "$wanted" || die "no $wanted for: $*"
+    complete_words "$@" | grep -x -- "$wanted" >/dev/null || die "no $wanted for: $*"
 }
 
 try "every verb is completed"

@@ -121,7 +121,7 @@ mkdir filled
 "$PLOOP" init -s 32M --populate tree filled/root.hds >/dev/null
 mv filled p/filled
 ctl -q pool refresh p
-ctl export p/filled - --format tar | tar -xO ./file >file
+ctl export p/filled - --format tar | tar -xO file >file
 equals "$(cat file)" hello
 
 try "a file becomes a volume of each format"

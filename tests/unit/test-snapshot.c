@@ -140,7 +140,7 @@ TEST(switching_goes_on_from_a_snapshot_and_drops_what_was_active)
     volume_expect(&v, GUID_2, "abab");
     CHECK_INT(volume_files(&v), 4);
     CHECK_FAILS(plk_snapshot_switch(v.xml, NULL, GUID_TOP, false, &err), err, PLK_ERROR_ARGUMENT);
-    CHECK_FAILS(plk_snapshot_switch(v.xml, NULL, GUID_3, false, &err), err, PLK_ERROR_ARGUMENT);
+    CHECK_FAILS(plk_snapshot_switch(v.xml, NULL, GUID_3, false, &err), err, PLK_ERROR_NO_SNAPSHOT);
     /* Without the active state, {1111...} would be written to beneath {2222...}. */
     CHECK_FAILS(plk_snapshot_delete(v.xml, NULL, GUID_TOP, NULL, NULL, &err), err, PLK_ERROR_ARGUMENT);
     volume_remove(&v);
