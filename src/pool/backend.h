@@ -2,7 +2,9 @@
 /*
  * A kind of pool: what start, stop, build and delete mean for it. One file each in pool/backends/, ending in a const
  * table; backend.c lists them. All that is about files in the directory is the same for every kind and stands in pool/.
- * Called with no lock held; may block (mounts), so callers use a thread they can do without for `check`.
+ * Called in a pool's turn, with no other lock but the state lock held. What looks at the target is given up on after
+ * PLK_PATIENCE_MS (backends/target.c): SYSTEM with ETIMEDOUT. A mount, its end and mkfs are waited for, since to give
+ * up on them would leave open what they did; that holds up nobody but who wants to change the same pool.
  */
 #pragma once
 
@@ -32,5 +34,10 @@ int plk_target_build(const PlkPoolDef *def, PlkError *err);
 /* STATE if the flags ask to write on a device and the pool has none. */
 int plk_target_check_flags(const PlkPoolDef *def, unsigned flags, PlkError *err);
 int plk_target_remove(const PlkPoolDef *def, unsigned flags, PlkError *err);
-/* Refuses "/", "/etc", relative paths and the like, unless under one of `roots`; 23 of the attack list. */
+/* An open directory; SYSTEM. */
+int plk_target_open(const PlkPoolDef *def, int *ret_fd, PlkError *err);
+/* Where it is without links, malloc'd; NULL if there is nothing. */
+int plk_target_resolve(const PlkPoolDef *def, char **ret, PlkError *err);
+
+/* backends/allowed.c. Refuses "/", "/etc", relative paths and the like, unless under one of `roots`; 23 of the attack list. */
 int plk_target_allowed(const PlkPoolDef *def, const char *const *roots, PlkError *err);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A pool is started, stopped, built, deleted, undefined; each in a turn (pool.h). */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "pool/pool.h"
@@ -19,16 +16,24 @@ static int begin_inactive(PlkPool *pool, const char *what, PlkError *err)
 
 /* ---- up and down ---- */
 
+static void set_dir(PlkPool *pool, int fd)
+{
+    PLK_LOCKED(&pool->lock);
+
+    if (pool->dir_fd >= 0)
+        close(pool->dir_fd);
+    pool->dir_fd = fd;
+}
+
 int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err)
 {
-    int fd = open(pool->def->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd;
 
-    if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open directory '%s' of pool '%s'",
-                              pool->def->target, pool->name);
-    pool->dir_fd = fd;
+    if (plk_target_open(pool->def, &fd, err) != 0)
+        return -1;
+    set_dir(pool, fd);
     if (plk_pool_measure(pool, err) != 0 || plk_pool_open_volumes(pool, take_over, err) != 0) {
-        close(PLK_TAKE_FD(pool->dir_fd));
+        set_dir(pool, -1);
         return -1;
     }
     PLK_LOCKED(&pool->lock);
@@ -42,8 +47,7 @@ void plk_pool_bring_down(PlkPool *pool)
     pool->active = false;
     pthread_mutex_unlock(&pool->lock);
     plk_pool_close_volumes(pool);
-    PLK_LOCKED(&pool->lock);
-    close(PLK_TAKE_FD(pool->dir_fd));
+    set_dir(pool, -1);
 }
 
 void plk_pool_promote(PlkPool *pool)

@@ -10,8 +10,6 @@
 #include "base/error.h"
 #include "pool/pool.h"
 
-#define PATIENCE_MS 5000
-
 PlkPool *plk_pool_new(PlkStorage *storage, PlkPoolDef *def)
 {
     PlkPool *pool = g_new0(PlkPool, 1);
@@ -184,19 +182,44 @@ static void free_asked(void *arg)
 {
     Asked *asked = arg;
 
+    pthread_mutex_lock(&asked->pool->lock);
+    asked->pool->asked_at = 0;
+    pthread_mutex_unlock(&asked->pool->lock);
     plk_pool_unref(asked->pool);
     g_free(asked->measure.path);
     g_free(asked);
 }
 
+/* Whether this is the only asking: who asks a dead server every second is not to leave a thread there each time. 0 with *ret_first
+ * false: somebody is just asking, and what is known will do. */
+static int note_asking(PlkPool *pool, bool *ret_first, PlkError *err)
+{
+    gint64 now = g_get_monotonic_time();
+    PLK_LOCKED(&pool->lock);
+
+    *ret_first = pool->asked_at == 0;
+    if (*ret_first)
+        pool->asked_at = now;
+    else if (now - pool->asked_at > PLK_PATIENCE_MS * 1000)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, ETIMEDOUT, "the directory of pool '%s' still does not answer",
+                              pool->name);
+    return 0;
+}
+
 int plk_pool_measure(PlkPool *pool, PlkError *err)
 {
-    Asked *asked = g_new0(Asked, 1);
     g_autofree char *what = g_strdup_printf("the directory of pool '%s'", pool->name);
+    Asked *asked;
+    bool first;
 
+    if (note_asking(pool, &first, err) != 0)
+        return -1;
+    if (!first)
+        return 0;
+    asked = g_new0(Asked, 1);
     asked->measure.path = plk_pool_target(pool);
     asked->pool = plk_pool_ref(pool);
-    return plk_with_patience(measure_pool, asked, free_asked, PATIENCE_MS, what, err);
+    return plk_with_patience(measure_pool, asked, free_asked, PLK_PATIENCE_MS, what, err);
 }
 
 int plk_pool_info(PlkPool *pool, PlkPoolInfo *ret, PlkError *err)

@@ -83,6 +83,7 @@ struct PlkPool {
     bool gone;     /* undefined: no longer in the list */
     bool writable; /* active only */
     char *reason;  /* why not; NULL */
+    gint64 asked_at; /* g_get_monotonic_time() of a plk_pool_measure() that has no answer yet; 0 */
     int dir_fd;    /* active: the target directory, O_DIRECTORY (readable); else -1 */
     PlkPoolVolumes *volumes; /* active: from open_volumes to close_volumes */
 };
@@ -189,6 +190,7 @@ int plk_pool_reread(PlkPool *pool, PlkError *err); /* in a turn; NO_POOL */
 
 /* patience.c: work that may hang (a dead file server) in a thread that can be left behind. `work` owns arg from then on, and frees
  * it with `destroy` when the last of the two is done with it. SYSTEM with ETIMEDOUT when the time is up. */
+#define PLK_PATIENCE_MS 5000
 typedef int PlkPatientWork(void *arg, PlkError *err);
 int plk_with_patience(PlkPatientWork *work, void *arg, void (*destroy)(void *), int timeout_ms, const char *what,
                       PlkError *err);

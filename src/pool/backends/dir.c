@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A pool that is a directory: nothing to start or to stop. */
-#include <string.h>
-#include <sys/stat.h>
-
 #include "base/error.h"
 #include "pool/pool.h"
 
 static int check(const PlkPoolDef *def, bool *ret_up, PlkError *err)
 {
-    struct stat st;
+    PLK_CLOSE int fd = -1;
 
-    *ret_up = stat(def->target, &st) == 0 && S_ISDIR(st.st_mode);
+    *ret_up = plk_target_open(def, &fd, NULL) == 0;
     return 0;
 }
 

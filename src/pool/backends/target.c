@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The directory a pool stands on: made, removed, and refused where a pool would do harm. */
+/*
+ * The directory a pool stands on: made, removed, opened, resolved. Each in a thread that can be left behind: a path that
+ * leads to a dead file server answers never.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -15,75 +18,95 @@
 
 #define DEFAULT_MODE 0711
 
-/* The system's own: nothing here or beneath it may be a pool. */
-static const char *const closed[] = {
-    "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/proc", "/sys", "/dev", "/run/libvirt",
+/* What the thread has and finds; the caller holds it too, and looks only if the thread has ended in time. */
+typedef struct Target Target;
+struct Target {
+    int (*work)(Target *target, PlkError *err);
+    PlkPoolDef *def; /* a copy */
+    int fd;
+    char *real;
 };
-/* These themselves; beneath them there is room. */
-static const char *const exact[] = {"/", "/var", "/var/lib", "/home", "/root", "/tmp", "/run", "/srv", "/mnt", "/opt"};
 
-static bool is_beneath(const char *path, const char *dir)
+static void clear_target(void *arg)
 {
-    size_t length = strlen(dir);
+    Target *target = arg;
 
-    if (strcmp(dir, "/") == 0)
-        return true;
-    return strncmp(path, dir, length) == 0 && (path[length] == '\0' || path[length] == '/');
+    plk_pool_def_free(target->def);
+    if (target->fd >= 0)
+        close(target->fd);
+    free(target->real);
 }
 
-static bool has_dots(const char *path)
+static void drop_target(void *target)
 {
-    g_auto(GStrv) parts = g_strsplit(path, "/", -1);
-
-    return g_strv_contains((const char *const *)parts, "..") || g_strv_contains((const char *const *)parts, ".");
+    g_atomic_rc_box_release_full(target, clear_target);
 }
 
-static bool is_system(const char *path)
+static void drop_targetp(Target **target)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(exact); i++)
-        if (strcmp(path, exact[i]) == 0)
-            return true;
-    for (size_t i = 0; i < G_N_ELEMENTS(closed); i++)
-        if (is_beneath(path, closed[i]))
-            return true;
-    return false;
+    drop_target(*target);
+}
+#define TARGET plk_cleanup(drop_targetp) Target *
+
+static Target *new_target(const PlkPoolDef *def, int (*work)(Target *, PlkError *))
+{
+    Target *target = g_atomic_rc_box_new0(Target);
+
+    target->work = work;
+    target->def = plk_pool_def_copy(def);
+    target->fd = -1;
+    return target;
 }
 
-static bool is_under_roots(const char *path, const char *const *roots)
+static int run(void *arg, PlkError *err)
 {
-    for (; *roots; roots++)
-        if (is_beneath(path, *roots))
-            return true;
-    return false;
+    Target *target = arg;
+
+    return target->work(target, err);
 }
 
-static int check_path(const char *path, const char *const *roots, PlkError *err)
+static int work_on(Target *target, PlkError *err)
 {
-    if (roots && !is_under_roots(path, roots))
-        return plk_fail(err, PLK_ERROR_CONFIG, "a pool may not stand on '%s': it is not beneath an allowed root", path);
-    if (!roots && is_system(path))
-        return plk_fail(err, PLK_ERROR_CONFIG, "a pool may not stand on '%s': it belongs to the system", path);
+    g_autofree char *what = g_strdup_printf("the directory '%s' of pool '%s'", target->def->target, target->def->name);
+
+    return plk_with_patience(run, g_atomic_rc_box_acquire(target), drop_target, PLK_PATIENCE_MS, what, err);
+}
+
+/* ---- found ---- */
+
+static int open_it(Target *target, PlkError *err)
+{
+    target->fd = open(target->def->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (target->fd < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open directory '%s' of pool '%s'",
+                              target->def->target, target->def->name);
     return 0;
 }
 
-int plk_target_allowed(const PlkPoolDef *def, const char *const *roots, PlkError *err)
+int plk_target_open(const PlkPoolDef *def, int *ret_fd, PlkError *err)
 {
-    g_autofree char *clean = NULL;
-    char *real;
-    int result;
+    TARGET target = new_target(def, open_it);
 
-    if (!def->target || def->target[0] != '/')
-        return plk_fail(err, PLK_ERROR_CONFIG, "the target path of pool '%s' is not absolute", def->name);
-    if (has_dots(def->target) && roots)
-        return plk_fail(err, PLK_ERROR_CONFIG, "the target path '%s' has '.' or '..' in it", def->target);
-    clean = plk_path_sanitise(def->target);
-    if (check_path(clean[0] == '/' && clean[1] == '/' ? clean + 1 : clean, roots, err) != 0)
+    if (work_on(target, err) != 0)
         return -1;
-    /* A link leads where its text does not say. */
-    real = realpath(def->target, NULL);
-    result = real ? check_path(real, roots, err) : 0;
-    free(real);
-    return result;
+    *ret_fd = PLK_TAKE_FD(target->fd);
+    return 0;
+}
+
+static int resolve_it(Target *target, PlkError *err)
+{
+    target->real = realpath(target->def->target, NULL);
+    return 0;
+}
+
+int plk_target_resolve(const PlkPoolDef *def, char **ret, PlkError *err)
+{
+    TARGET target = new_target(def, resolve_it);
+
+    if (work_on(target, err) != 0)
+        return -1;
+    *ret = PLK_TAKE(target->real);
+    return 0;
 }
 
 /* ---- made and removed ---- */
@@ -132,18 +155,11 @@ static int apply_permissions(int fd, const PlkPoolDef *def, int mode, PlkError *
     return set_label(fd, def, err) == 0 ? set_cow(fd, def, err) : -1;
 }
 
-int plk_target_check_flags(const PlkPoolDef *def, unsigned flags, PlkError *err)
+static int build_it(Target *target, PlkError *err)
 {
-    if (flags & (PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
-        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' has no source device that could be overwritten", def->name);
-    return 0;
-}
-
-int plk_target_build(const PlkPoolDef *def, PlkError *err)
-{
+    const PlkPoolDef *def = target->def;
     g_autofree char *parent = g_path_get_dirname(def->target);
     int mode = def->permissions.mode;
-    PLK_CLOSE int fd = -1;
     bool made;
 
     if (g_mkdir_with_parents(parent, 0777) != 0)
@@ -151,20 +167,38 @@ int plk_target_build(const PlkPoolDef *def, PlkError *err)
     made = mkdir(def->target, 0700) == 0;
     if (!made && errno != EEXIST)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot create directory '%s'", def->target);
-    fd = open(def->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot open directory '%s'", def->target);
     if (mode < 0 && (made || def->type == PLK_POOL_NETFS))
         mode = DEFAULT_MODE;
-    return apply_permissions(fd, def, mode, err);
+    return open_it(target, err) == 0 ? apply_permissions(target->fd, def, mode, err) : -1;
+}
+
+int plk_target_build(const PlkPoolDef *def, PlkError *err)
+{
+    TARGET target = new_target(def, build_it);
+
+    return work_on(target, err);
+}
+
+int plk_target_check_flags(const PlkPoolDef *def, unsigned flags, PlkError *err)
+{
+    if (flags & (PLK_BUILD_NO_OVERWRITE | PLK_BUILD_OVERWRITE))
+        return plk_fail(err, PLK_ERROR_STATE, "pool '%s' has no source device that could be overwritten", def->name);
+    return 0;
+}
+
+static int remove_it(Target *target, PlkError *err)
+{
+    if (rmdir(target->def->target) != 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove the directory '%s' of pool '%s'",
+                              target->def->target, target->def->name);
+    return 0;
 }
 
 int plk_target_remove(const PlkPoolDef *def, unsigned flags, PlkError *err)
 {
     if (flags != 0)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "unsupported flags (0x%x) to delete a pool", flags);
-    if (rmdir(def->target) != 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove the directory '%s' of pool '%s'",
-                              def->target, def->name);
-    return 0;
+    TARGET target = new_target(def, remove_it);
+
+    return work_on(target, err);
 }
