@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <ploopkit/error.h>
 
@@ -17,6 +18,12 @@ void plk_mount_clear(PlkMount *mount);
 /* options: "a,b=c"; type NULL = found out. SYSTEM with the kernel's or the helper's reason. */
 int plk_mount(const char *source, const char *target, const char *type, const char *options, PlkError *err);
 int plk_umount(const char *target, PlkError *err);
+
+/*
+ * A process that has something beneath `target` open, is in it or runs from it; its name into ret_name. 0 = none that we may
+ * see. Asks nothing of the filesystem itself.
+ */
+pid_t plk_mount_user(const char *target, char *ret_name, size_t size);
 
 /* What a device or image holds: "ext4", "xfs", a partition table's name, "" = nothing known. PROBE on failure. */
 int plk_blkid_probe(const char *device, char *ret_type, size_t size, PlkError *err);

@@ -39,5 +39,8 @@ int plk_target_open(const PlkPoolDef *def, int *ret_fd, PlkError *err);
 /* Where it is without links, malloc'd; NULL if there is nothing. */
 int plk_target_resolve(const PlkPoolDef *def, char **ret, PlkError *err);
 
+/* STATE naming who keeps it busy, if that is known. */
+int plk_target_unmount(const PlkPoolDef *def, PlkError *err);
+
 /* backends/allowed.c. Refuses "/", "/etc", relative paths and the like, unless under one of `roots`; 23 of the attack list. */
 int plk_target_allowed(const PlkPoolDef *def, const char *const *roots, PlkError *err);

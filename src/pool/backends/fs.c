@@ -57,7 +57,7 @@ static int start(const PlkPoolDef *def, PlkError *err)
 
 static int stop(const PlkPoolDef *def, PlkError *err)
 {
-    return plk_umount(def->target, err);
+    return plk_target_unmount(def, err);
 }
 
 /* NO_OVERWRITE writes on a device only where nothing is known to be. */

@@ -74,7 +74,7 @@ static int start(const PlkPoolDef *def, PlkError *err)
 
 static int stop(const PlkPoolDef *def, PlkError *err)
 {
-    return plk_umount(def->target, err);
+    return plk_target_unmount(def, err);
 }
 
 static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 
 #include "base/error.h"
+#include "host/mount.h"
 #include "pool/pool.h"
 
 #define DEFAULT_MODE 0711
@@ -201,4 +202,21 @@ int plk_target_remove(const PlkPoolDef *def, unsigned flags, PlkError *err)
     TARGET target = new_target(def, remove_it);
 
     return work_on(target, err);
+}
+
+int plk_target_unmount(const PlkPoolDef *def, PlkError *err)
+{
+    PlkError why;
+    char name[64];
+    pid_t pid;
+
+    if (plk_umount(def->target, &why) == 0)
+        return 0;
+    pid = why.errnum == EBUSY ? plk_mount_user(def->target, name, sizeof(name)) : 0;
+    if (pid > 0)
+        return plk_fail(err, PLK_ERROR_STATE, "cannot unmount '%s' of pool '%s': process %d (%s) uses it", def->target,
+                        def->name, (int)pid, name);
+    if (err)
+        *err = why;
+    return -1;
 }
