@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/error.h"
@@ -24,29 +25,55 @@ bool plk_autostart_get(PlkStorage *storage, const char *name)
     return stat(link, &a) == 0 && stat(config, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-int plk_autostart_set(PlkStorage *storage, const char *name, bool on, PlkError *err)
+static int remove_link(PlkStorage *storage, const char *name, PlkError *err)
 {
     g_autofree char *link = link_path(storage, name);
+
+    if (unlink(link) != 0)
+        return errno == ENOENT ? 0 : plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove '%s'", link);
+    return plk_state_sync_dir(storage->autostart_dir, err);
+}
+
+/* Beside its name and renamed, as the definitions are: whatever was there is replaced at one stroke. */
+static int make_link(PlkStorage *storage, const char *name, PlkError *err)
+{
+    g_autofree char *link = link_path(storage, name);
+    g_autofree char *temporary = g_strdup_printf("%s/.ploopkit.%d", storage->autostart_dir, (int)getpid());
     g_autofree char *config = g_strdup_printf("%s/%s.xml", storage->config_dir, name);
 
-    if (on && g_mkdir_with_parents(storage->autostart_dir, 0777) != 0)
+    if (g_mkdir_with_parents(storage->autostart_dir, 0777) != 0)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot create directory '%s'", storage->autostart_dir);
-    if (unlink(link) != 0 && errno != ENOENT)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove '%s'", link);
-    if (on && symlink(config, link) != 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot create link '%s'", link);
-    return 0;
+    unlink(temporary);
+    if (symlink(config, temporary) != 0 || rename(temporary, link) != 0) {
+        plk_error_set_errno(err, PLK_ERROR_SYSTEM, errno, "cannot create link '%s'", link);
+        unlink(temporary);
+        return -1;
+    }
+    return plk_state_sync_dir(storage->autostart_dir, err) == 0 ? plk_state_sync_dir(storage->config_dir, err) : -1;
+}
+
+int plk_autostart_set(PlkStorage *storage, const char *name, bool on, PlkError *err)
+{
+    if (!on)
+        return remove_link(storage, name, err);
+    return plk_autostart_get(storage, name) ? 0 : make_link(storage, name, err);
+}
+
+static bool wants_start(PlkPool *pool)
+{
+    PlkPoolState state = plk_pool_state(pool);
+
+    return !state.active && state.autostart;
 }
 
 static void start_one(PlkPool *pool)
 {
-    PlkPoolState state = plk_pool_state(pool);
     PlkError err;
 
-    if (state.active || !state.autostart || plk_pool_begin(pool, "autostart", &err) != 0)
+    if (!wants_start(pool) || plk_pool_begin(pool, "autostart", &err) != 0)
         return;
     /* What does not start stays inactive and says so when it is started by hand; the others go on. */
-    if (plk_pool_start_in_turn(pool, 0, &err) != 0)
+    if (wants_start(pool) && plk_pool_start_in_turn(pool, 0, &err) != 0)
         g_printerr("pool '%s' was not started: %s\n", pool->name, err.message);
     plk_pool_end(pool);
 }

@@ -162,6 +162,7 @@ PlkPoolDef *plk_state_read(PlkStorage *storage, bool running, const char *name);
 bool plk_state_has_config(PlkStorage *storage, const char *name); /* some file, whatever is in it */
 /* The text of the files: without sizes. g_free */
 char *plk_state_text(const PlkPoolDef *def);
+int plk_state_sync_dir(const char *dir, PlkError *err);
 int plk_state_make_dirs(PlkStorage *storage, PlkError *err);
 
 /* autostart.c */

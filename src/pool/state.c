@@ -52,11 +52,13 @@ static int write_whole(int fd, const char *text, size_t length)
     return fsync(fd);
 }
 
-static int sync_dir(const char *dir)
+int plk_state_sync_dir(const char *dir, PlkError *err)
 {
     PLK_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    return fd < 0 ? -1 : fsync(fd);
+    if (fd < 0 || fsync(fd) != 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot sync '%s'", dir);
+    return 0;
 }
 
 static int replace_file(const char *dir, const char *name, const GString *text, PlkError *err)
@@ -73,20 +75,16 @@ static int replace_file(const char *dir, const char *name, const GString *text, 
         unlink(temporary);
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, errnum, "cannot write '%s'", path);
     }
-    if (sync_dir(dir) != 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot sync '%s'", dir);
-    return 0;
+    return plk_state_sync_dir(dir, err);
 }
 
 static int remove_file(const char *dir, const char *name, PlkError *err)
 {
     g_autofree char *path = g_strdup_printf("%s/%s.xml", dir, name);
 
-    if (unlink(path) != 0 && errno != ENOENT)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove '%s'", path);
-    if (sync_dir(dir) != 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot sync '%s'", dir);
-    return 0;
+    if (unlink(path) != 0)
+        return errno == ENOENT ? 0 : plk_fail_errno(err, PLK_ERROR_SYSTEM, errno, "cannot remove '%s'", path);
+    return plk_state_sync_dir(dir, err);
 }
 
 /* The files say no sizes: they are true for the moment of asking only. */

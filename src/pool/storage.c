@@ -25,16 +25,19 @@ static void clear_broken(void *item)
     g_free(broken->why);
 }
 
+/* Absolute, since links lead there. */
+static char *choose_dir(const char *given, const char *system, const char *user, const char *below)
+{
+    if (given)
+        return g_canonicalize_filename(given, NULL);
+    return geteuid() == 0 ? g_strdup(system) : g_build_filename(user, below, NULL);
+}
+
 static void set_dirs(PlkStorage *s, const PlkStorageOptions *options)
 {
-    bool root = geteuid() == 0;
-
-    s->config_dir = options->config_dir ? g_strdup(options->config_dir)
-                    : root              ? g_strdup("/etc/libvirt/storage")
-                                        : g_build_filename(g_get_user_config_dir(), "libvirt/storage", NULL);
-    s->runtime_dir = options->runtime_dir ? g_strdup(options->runtime_dir)
-                     : root               ? g_strdup("/run/libvirt/storage")
-                                          : g_build_filename(g_get_user_runtime_dir(), "libvirt/storage/run", NULL);
+    s->config_dir = choose_dir(options->config_dir, "/etc/libvirt/storage", g_get_user_config_dir(), "libvirt/storage");
+    s->runtime_dir = choose_dir(options->runtime_dir, "/run/libvirt/storage", g_get_user_runtime_dir(),
+                                "libvirt/storage/run");
     s->autostart_dir = g_build_filename(s->config_dir, "autostart", NULL);
     s->private_dir = g_build_filename(s->runtime_dir, "ploopkit", NULL);
     s->jobs_dir = g_build_filename(s->private_dir, "jobs", NULL);
