@@ -69,12 +69,12 @@ while read -r command; do
     # shellcheck disable=SC2086
     for option in $(ctl_options $command); do
         case $option in -h | --help) continue ;; esac
-        section "$command" | grep -qE -- "^\.It (Fl . , )?(Fl )?${option#-}( |\$)" ||
+        section "$command" | grep -E -- "^\.It (Fl . , )?(Fl )?${option#-}( |\$)" >/dev/null ||
             die "ploopctl.1 lacks $command $option"
     done
 done < <(ctl_commands)
 for option in $(ctl_options); do
-    grep -qE -- "^\.It (Fl )?(. , )?(Fl )?${option#-}( |\$)" "$man" || grep -qE -- "^\.It Fl ${option#-} , " "$man" ||
+    grep -qE -- "^\.It (Fl )?(. , )?(Fl )?${option#-}( |\$)" "$man" || grep -E -- "^\.It Fl ${option#-} , " "$man" >/dev/null ||
         die "ploopctl.1 lacks $option"
 done
 

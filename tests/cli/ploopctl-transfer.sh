@@ -104,6 +104,7 @@ dd if=/dev/urandom of=noise bs=1M count=12 status=none
 ctl vol upload p/disk noise --disk # a snapshot keeps what was there
 ctl export p/disk at-snapshot.raw --snapshot "$(cat guid)"
 same at-snapshot.raw disk.raw
+ctl -q vol upload p/disk disk.raw --disk
 
 try "an export does not replace a file unless forced"
 refuses 4 "disk.raw" export p/disk disk.raw
