@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/math.h"
 #include "daemon/daemon.h"
-#include "pool/backend.h"
+#include "pool/storage.h"
 
 #define LIST_FLAGS 0xfffffu /* four groups: state, persistence, autostart, fourteen types */
 
@@ -171,18 +171,10 @@ PLK_PROCEDURE(pool_capabilities)
 PLK_PROCEDURE(find_sources)
 {
     const rpc_find_sources *a = args;
-    int type = plk_name_index(plk_pool_type_names, a->type);
-    const PlkBackend *backend;
+    PlkProgress progress = plk_call_progress(call);
 
     if (plk_check_flags(a->flags, 0, "virConnectFindStoragePoolSources", err) < 0 ||
         plk_allow(call->peer, PLK_CONNECT_DETECT_STORAGE_POOLS, NULL, err) < 0)
         return -1;
-    if (type < 0)
-        return plk_fail(err, PLK_ERROR_INTERNAL, "unknown storage pool type %s", a->type);
-    backend = plk_backend((PlkPoolType)type, err);
-    if (!backend)
-        return -1;
-    if (!backend->find_sources)
-        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "pool type '%s' does not support source discovery", a->type);
-    return backend->find_sources(a->spec ? *a->spec : NULL, &((rpc_name *)ret)->text, err);
+    return plk_storage_find_sources(a->type, a->spec ? *a->spec : NULL, &progress, &((rpc_name *)ret)->text, err);
 }

@@ -47,7 +47,10 @@ static const struct {
 } packages[] = {
     {"mke2fs", "e2fsprogs"},    {"resize2fs", "e2fsprogs"}, {"e2fsck", "e2fsprogs"},
     {"tune2fs", "e2fsprogs"},   {"debugfs", "e2fsprogs"},   {"dumpe2fs", "e2fsprogs"},
-    {"qemu-img", "qemu-utils"}, {"fusermount3", "fuse3"},
+    {"qemu-img", "qemu-utils"}, {"fusermount3", "fuse3"},   {"mkfs.ext2", "e2fsprogs"},
+    {"mkfs.ext3", "e2fsprogs"}, {"mkfs.ext4", "e2fsprogs"}, {"mkfs.xfs", "xfsprogs"},
+    {"mkfs.btrfs", "btrfs-progs"}, {"mkfs.vfat", "dosfstools"}, {"mount.nfs", "nfs-common"},
+    {"showmount", "nfs-common"}, {"mount.glusterfs", "glusterfs-client"}, {"mount.cifs", "cifs-utils"},
 };
 
 /* ---- finding ---- */

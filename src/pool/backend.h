@@ -20,13 +20,16 @@ typedef struct PlkBackend {
     int (*stop)(const PlkPoolDef *def, PlkError *err);
     int (*build)(const PlkPoolDef *def, unsigned flags, PlkError *err); /* NULL: NO_SUPPORT, as the others */
     int (*remove)(const PlkPoolDef *def, unsigned flags, PlkError *err);
-    int (*find_sources)(const char *spec_xml, char **ret_xml, PlkError *err);
+    /* See plk_storage_find_sources(); NULL: NO_SUPPORT. */
+    int (*find_sources)(const char *spec_xml, const PlkProgress *progress, char **ret_xml, PlkError *err);
 } PlkBackend;
 
 extern const PlkBackend plk_backend_dir, plk_backend_fs, plk_backend_netfs, plk_backend_vstorage;
 
 /* NULL for types that this driver does not have; *err then says so as libvirt does. */
 const PlkBackend *plk_backend(PlkPoolType type, PlkError *err);
+
+int plk_netfs_find(const char *spec_xml, const PlkProgress *progress, char **ret_xml, PlkError *err); /* netfs-find.c */
 
 /* What the kinds share (backends/target.c). build: the directory with mode (0711 if none is given), owner and label; one that is
  * there stays, and gets what is given. remove: rmdir. */

@@ -43,7 +43,7 @@ struct PlkStorage {
     char *private_dir; /* runtime/ploopkit */
     char *jobs_dir;    /* runtime/ploopkit/jobs; may not exist for LOOK */
     char machine_id[33];
-    char **roots; /* NULL = the rule of backends/target.c */
+    char **roots; /* NULL = the rule of backends/allowed.c */
     bool qcow2_compat_0_10;
     int owner_fd; /* runtime/driver.pid, locked by us; -1 = LOOK, or another owns it */
     pid_t foreign_owner; /* who owns it when we do not; 0 = nobody, -1 = unknown */

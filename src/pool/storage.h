@@ -37,7 +37,7 @@ typedef struct PlkStorageOptions {
     const char *runtime_dir; /* NULL = /run/libvirt/storage, or the session's */
     PlkStorageRole role;
     const char *const *roots; /* pool targets must lie beneath one of these; NULL = anywhere but the system's own
-                                 directories (pool-target.c) */
+                                 directories (backends/allowed.c) */
     bool qcow2_compat_0_10;   /* stand in for libvirt 9.0 */
 } PlkStorageOptions;
 
@@ -131,3 +131,12 @@ void plk_storage_on_event(PlkStorage *storage, PlkPoolEventHook *hook, void *arg
 
 /* pool types whose tools are here */
 void plk_storage_supported(bool ret[PLK_POOL_TYPES]);
+
+/*
+ * What pools of this type could stand on: the <sources> document, g_free. spec_xml: <source> that says where to look; NULL
+ * where none is needed. netfs asks a host for its exports, for a minute at most. ARGUMENT without a spec, CONFIG unless it has
+ * one host, UNSUPPORTED naming the package of a missing helper, REFUSED when the host does not tell, NO_SUPPORT for types
+ * that cannot be searched, INTERNAL for unknown ones, CANCELLED. progress may be NULL.
+ */
+int plk_storage_find_sources(const char *type_name, const char *spec_xml, const PlkProgress *progress, char **ret_xml,
+                             PlkError *err);

@@ -188,6 +188,7 @@ static const PlkVerb *const verbs[] = {
     &plk_verb_pool_name,
     &plk_verb_pool_uuid,
     &plk_verb_pool_capabilities,
+    &plk_verb_pool_find_sources,
     NULL,
 };
 

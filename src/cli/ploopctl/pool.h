@@ -14,3 +14,5 @@ extern const PlkVerb plk_verb_pool_info, plk_verb_pool_dumpxml, plk_verb_pool_na
     plk_verb_pool_capabilities;
 /* pool-edit.c */
 extern const PlkVerb plk_verb_pool_edit;
+/* pool-find.c */
+extern const PlkVerb plk_verb_pool_find_sources;

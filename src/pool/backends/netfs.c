@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "host/mount.h"
+#include "host/run.h"
 #include "pool/pool.h"
 
 static const char *format_name(const PlkPoolDef *def)
@@ -52,13 +53,22 @@ static int check(const PlkPoolDef *def, bool *ret_up, PlkError *err)
     return 0;
 }
 
+/* Without it the kernel says no more than "no such device". "auto" is what HOST:DIR says, which is nfs. */
+static int need_helper(const char *format, PlkError *err)
+{
+    g_autofree char *program = g_strdup_printf("mount.%s", strcmp(format, "auto") == 0 ? "nfs" : format);
+    char path[PLK_PROGRAM_PATH_MAX];
+
+    return plk_find_program(program, path, err);
+}
+
 static int start(const PlkPoolDef *def, PlkError *err)
 {
     g_autoptr(GString) options = g_string_new("nodev,nosuid,noexec");
     const char *format = format_name(def);
     g_autofree char *source = NULL;
 
-    if (need_source(def, err) != 0)
+    if (need_source(def, err) != 0 || need_helper(format, err) != 0)
         return -1;
     source = source_text(def);
     if (def->source.protocol_ver)
@@ -84,5 +94,5 @@ static int build(const PlkPoolDef *def, unsigned flags, PlkError *err)
 
 const PlkBackend plk_backend_netfs = {
     .type = PLK_POOL_NETFS, .check = check, .start = start, .stop = stop, .build = build,
-    .remove = plk_target_remove,
+    .remove = plk_target_remove, .find_sources = plk_netfs_find,
 };
