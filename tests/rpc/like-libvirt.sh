@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The same clients at a private libvirtd and at ploopd: what they get differs where differences.txt says so, and nowhere
+# else. docs/protocol/differences.md has the reasons. `REWRITE=1` writes the list anew, to be looked at.
+. "${0%/*}/../lib/libvirt.sh"
+. "${0%/*}/../lib/functions.sh"
+here=$_tests/rpc
+PLOOPD=$(readlink -f "${PLOOPD:-$_tests/../build/src/daemon/ploopd}")
+# The distribution's Python: another one has no python3-libvirt.
+requires /usr/bin/python3 -c 'import libvirt'
+libvirt_start
+v pool-destroy p >/dev/null
+mkdir state
+"$PLOOPD" --foreground --socket "$tmp/socket" --state-dir "$tmp/state" 2>"$tmp/ploopd.log" &
+daemon=$!
+for ((i = 0; i < 100; i++)); do
+    [ ! -S "$tmp/socket" ] || break
+    sleep 0.05
+done
+
+# transcript NAME PROGRAM...: what both say, and how that differs.
+transcript() {
+    local name=$1
+    shift
+    mkdir theirs ours
+    "$@" storage:///system "$tmp/theirs" >"$name.theirs" 2>"$name.err" || die "$name fails at libvirtd: $(tail -1 "$name.err")"
+    "$@" "storage:///system?socket=$tmp/socket" "$tmp/ours" 2>"$name.err" |
+        sed 's|storage:///system?socket=[^ ]*|storage:///system|' >"$name.ours" || die "$name fails at ploopd: $(tail -1 "$name.err")"
+    rm -rf theirs ours
+    diff --unchanged-line-format= --old-line-format="libvirtd: %L" --new-line-format="ploopd:   %L" \
+        "$name.theirs" "$name.ours" >"$name.differs" || true
+    [ -z "${KEEP:-}" ] || cp "$name".* "$KEEP"
+    [ -z "${REWRITE:-}" ] || cp "$name.differs" "$here/differences-$name.txt"
+    diff "$here/differences-$name.txt" "$name.differs" || die "$name: other differences than those that are known"
+    [ "$(wc -l <"$name.ours")" -gt 200 ] || die "$name: $(wc -l <"$name.ours") lines are not all"
+}
+
+try "python-libvirt: every method, every refusal"
+transcript python /usr/bin/python3 "$here/transcript.py"
+
+try "virsh: every command, every option"
+transcript virsh bash "$here/virsh.sh"
+
+try "it ends when it is told, and left nothing running"
+kill $daemon
+wait $daemon || die "exit code $?"
+! grep -qE 'ERROR|assert|Sanitizer' ploopd.log || die "$(cat ploopd.log)"
