@@ -8,6 +8,41 @@
 
 #include <unistd.h>
 
+/* ---- what takes more than one stroke ---- */
+
+/* While it is under way a mark says so: what a kill leaves is known for what it is. */
+typedef struct Mark {
+    bool was_there; /* it was not whole before */
+} Mark;
+
+static int set_mark(const PlkWork *work, const PlkVolume *volume, const char *what, Mark *ret, PlkError *err)
+{
+    PlkIncomplete mark = plk_incomplete_now(what, volume->facts.dev, volume->facts.ino), old;
+
+    ret->was_there = plk_incomplete_get(work->live->dir, work->name, mark.dev, mark.ino, &old);
+    return plk_incomplete_set(work->live->dir, work->name, &mark, NULL, err);
+}
+
+/* Refused before anything was touched. */
+static bool is_refusal(PlkErrorCode code)
+{
+    return code == PLK_ERROR_STATE || code == PLK_ERROR_REFUSED || code == PLK_ERROR_NO_ALGORITHM ||
+           code == PLK_ERROR_NO_SUPPORT || code == PLK_ERROR_NOT_THIS_FORMAT || code == PLK_ERROR_NO_VOLUME ||
+           code == PLK_ERROR_LOCKED;
+}
+
+/* r, and *why if that is a failure, are how it went. */
+static int take_mark_off(const PlkWork *work, const Mark *mark, int r, const PlkError *why, PlkError *err)
+{
+    if (r == 0)
+        return plk_incomplete_clear(work->live->dir, work->name, err);
+    if (is_refusal(why->code) && !mark->was_there)
+        plk_incomplete_clear(work->live->dir, work->name, NULL);
+    if (err)
+        *err = *why;
+    return -1;
+}
+
 /* ---- delete ---- */
 
 /* Somebody else took it away: what the index knew is what there was to delete. */
@@ -23,10 +58,39 @@ static int forget(const PlkWork *work, PlkError *err)
                             work->live->pool->name);
 }
 
+/* One that was being taken apart when that broke off is no ploop volume any more, but goes like one. */
+static const PlkVolumeDriver *remover_of(const PlkWork *work, const PlkVolume *volume)
+{
+    PlkIncomplete mark;
+
+    if (volume->facts.type == PLK_VOLUME_DIR &&
+        plk_incomplete_get(work->live->dir, work->name, volume->facts.dev, volume->facts.ino, &mark) &&
+        strcmp(mark.what, "upload"))
+        return &plk_driver_ploop;
+    return plk_volume_driver_of(&volume->facts);
+}
+
+/* Files go at one stroke, directories do not. */
+static int take_away(const PlkWork *work, const PlkVolume *volume, PlkError *err)
+{
+    const PlkVolumeDriver *driver = remover_of(work, volume);
+    const PlkPlace place = plk_work_place(work);
+    PlkError why;
+    Mark mark;
+    int r;
+
+    if (!driver->remove)
+        return plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be deleted", work->name);
+    if (driver != &plk_driver_ploop)
+        return driver->remove(&place, &volume->facts, err);
+    if (set_mark(work, volume, "deletion", &mark, err) < 0)
+        return -1;
+    r = driver->remove(&place, &volume->facts, &why);
+    return take_mark_off(work, &mark, r, &why, err);
+}
+
 static int delete_volume(const PlkWork *work, PlkError *err)
 {
-    const PlkPlace place = plk_work_place(work);
-    const PlkVolumeDriver *driver;
     PlkVolume *volume = NULL;
     PlkError why;
     int r;
@@ -38,9 +102,7 @@ static int delete_volume(const PlkWork *work, PlkError *err)
             *err = why;
         return -1;
     }
-    driver = plk_volume_driver_of(&volume->facts);
-    r = driver->remove ? driver->remove(&place, &volume->facts, err)
-                       : plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be deleted", work->name);
+    r = take_away(work, volume, err);
     plk_volume_unref(volume);
     if (r == 0 && fsync(work->live->dir) < 0)
         r = plk_fail_errno(err, PLK_ERROR_SYNC, errno, "volume '%s' is gone, but a crash may bring it back", work->name);
@@ -169,15 +231,20 @@ int plk_pool_resize_volume(PlkPool *pool, const char *name, uint64_t capacity, u
 /* Also of what is broken or incomplete: afterwards it is neither. */
 int plk_pool_wipe_volume(PlkPool *pool, const char *name, PlkWipe how, const PlkProgress *progress, PlkError *err)
 {
+    PlkError why;
     Change c;
+    Mark mark;
     int r;
 
     if (begin(pool, name, "wipe", progress, true, &c, err) < 0)
         return -1;
-    r = c.driver->wipe ? c.driver->wipe(&c.place, &c.volume->facts, how, plk_job_progress(c.work.job), err)
-                       : plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be wiped", name);
-    if (r == 0)
-        r = plk_incomplete_clear(c.work.live->dir, name, err);
+    if (!c.driver->wipe)
+        return end(&c, plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be wiped", name), err);
+    r = set_mark(&c.work, c.volume, "wipe", &mark, err);
+    if (r == 0) {
+        r = c.driver->wipe(&c.place, &c.volume->facts, how, plk_job_progress(c.work.job), &why);
+        r = take_mark_off(&c.work, &mark, r, &why, err);
+    }
     return end(&c, r, err);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Marks of uploads. One line: dev ino from to since who. */
+/* Marks of what broke off. One line: dev ino from to since what who. */
 #include "pool/incomplete.h"
 
 #include <dirent.h>
@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -29,11 +30,20 @@ static bool read_mark(int dir, const char *name, PlkIncomplete *ret)
         return false;
     text[n] = '\0';
     *ret = (PlkIncomplete){.to = UINT64_MAX};
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %63[ -~]", &ret->dev, &ret->ino, &ret->from,
-               &ret->to, &ret->since, ret->who) < 5)
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNd64 " %15s %63[ -~]", &ret->dev, &ret->ino,
+               &ret->from, &ret->to, &ret->since, ret->what, ret->who) < 6)
         /* Cut short by a crash before it was durable: nothing was written to the volume then. */
         return false;
     return true;
+}
+
+PlkIncomplete plk_incomplete_now(const char *what, uint64_t dev, uint64_t ino)
+{
+    PlkIncomplete mark = {.dev = dev, .ino = ino, .to = UINT64_MAX, .since = time(NULL)};
+
+    g_strlcpy(mark.what, what, sizeof mark.what);
+    g_snprintf(mark.who, sizeof mark.who, "%s, pid %d", program_invocation_short_name, (int)getpid());
+    return mark;
 }
 
 bool plk_incomplete_get(int pool_dir, const char *name, uint64_t dev, uint64_t ino, PlkIncomplete *ret)
@@ -53,6 +63,8 @@ char *plk_incomplete_reason(const PlkIncomplete *mark)
     g_autofree char *time = when ? g_date_time_format(when, "%F %T") : g_strdup("some time ago");
     g_autofree char *to = mark->to == UINT64_MAX ? g_strdup("its end") : g_strdup_printf("byte %" PRIu64, mark->to);
 
+    if (strcmp(mark->what, "upload"))
+        return g_strdup_printf("its %s began %s (%s) and did not end", mark->what, time, mark->who);
     return g_strdup_printf("an upload of byte %" PRIu64 " to %s began %s (%s) and did not end", mark->from, to, time,
                            mark->who);
 }
@@ -65,8 +77,8 @@ static int write_mark(int pool_dir, int dir, const char *name, const PlkIncomple
     PLK_CLOSE int fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     PLK_CLOSE int private = openat(pool_dir, PLK_PRIVATE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     char text[MARK_BYTES];
-    int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %s\n", mark->dev,
-                     mark->ino, mark->from, mark->to, mark->since, mark->who);
+    int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %s %s\n",
+                     mark->dev, mark->ino, mark->from, mark->to, mark->since, mark->what, mark->who);
 
     if (fd < 0 || private < 0)
         return -errno;

@@ -172,10 +172,10 @@ static int open_inner(Transfer *t, PlkVolume *volume, PlkStreamWhat what, uint64
 
 static int set_mark(Transfer *t, const PlkVolumeFacts *facts, PlkError *err)
 {
-    PlkIncomplete mark = {.dev = facts->dev, .ino = facts->ino, .from = t->from,
-                          .to = t->to, .since = time(NULL)};
+    PlkIncomplete mark = plk_incomplete_now("upload", facts->dev, facts->ino);
 
-    g_snprintf(mark.who, sizeof mark.who, "%s, pid %d", program_invocation_short_name, (int)getpid());
+    mark.from = t->from;
+    mark.to = t->to;
     return plk_incomplete_set(t->work.live->dir, t->work.name, &mark, &t->mark, err);
 }
 

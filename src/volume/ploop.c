@@ -211,12 +211,26 @@ static int may_go(void *arg, const PlkPloopDir *dir, const char *name, PlkError 
     return fd < 0 ? 0 : plk_plain_test_lock(&place, fd, PLK_IO_LOCK_EXCLUSIVE, err);
 }
 
-/* The descriptor first: what is left by a kill in between is no volume any more. */
+/* A name that a descriptor gave: one that leads elsewhere is nothing of the volume's. */
+static int drop_named(const PlkPloopDir *dir, const char *name, PlkError *err)
+{
+    return plk_name_is_component(name) ? drop_file(NULL, dir, name, err) : 0;
+}
+
+/*
+ * What only the descriptor names, then the descriptor, then what is known by its own name: so whatever a kill leaves
+ * can be removed by another call that knows no more than the directory.
+ */
 static int remove_inside(const PlkPloopDir *dir, const PlkVolumeFacts *facts, PlkError *err)
 {
-    if (each_file(dir, may_go, (void *)facts, err) < 0 || drop_file(NULL, dir, PLK_PLOOP_DESCRIPTOR, err) < 0)
+    if (each_file(dir, may_go, (void *)facts, err) < 0)
         return -1;
-    return each_file(dir, drop_file, NULL, err);
+    for (char **delta = facts->deltas; delta && *delta; delta++)
+        if (drop_named(dir, *delta, err) < 0)
+            return -1;
+    if (facts->base && drop_named(dir, facts->base, err) < 0)
+        return -1;
+    return drop_file(NULL, dir, PLK_PLOOP_DESCRIPTOR, err) < 0 ? -1 : each_file(dir, drop_file, NULL, err);
 }
 
 static int ploop_remove(const PlkPlace *at, const PlkVolumeFacts *facts, PlkError *err)

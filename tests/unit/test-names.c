@@ -154,7 +154,7 @@ TEST(never_two_inside_however_many_try)
 
 TEST(marks_unite_and_speak_of_one_file)
 {
-    PlkIncomplete a = {.dev = 1, .ino = 2, .from = 100, .to = 200, .since = 1000, .who = "x, pid 1"}, b = a, now;
+    PlkIncomplete a = {.dev = 1, .ino = 2, .from = 100, .to = 200, .since = 1000, .what = "upload", .who = "x, pid 1"}, b = a, now;
     g_autofree char *reason = NULL;
 
     make_pool();
@@ -182,7 +182,7 @@ TEST(marks_unite_and_speak_of_one_file)
 
 TEST(a_torn_mark_means_nothing)
 {
-    PlkIncomplete a = {.dev = 1, .ino = 2, .to = UINT64_MAX, .who = "x"}, now;
+    PlkIncomplete a = {.dev = 1, .ino = 2, .to = UINT64_MAX, .what = "upload", .who = "x"}, now;
     char file[128];
 
     make_pool();

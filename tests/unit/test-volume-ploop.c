@@ -251,9 +251,14 @@ TEST(a_descriptor_leads_nowhere_else)
         replace_in("a/DiskDescriptor.xml", "<File>root.hds</File>", top);
         CHECK(pool_probe("a").reason != NULL);
         CHECK_OK(remove_it("a", &err), err);
+        create("a");
+        snapshot("a", GUID_1);
+        replace_in("a/DiskDescriptor.xml", "<File>root.hds.{", "<File>../other/root.hds.{"); /* of a delta */
+        pool_fill("other/root.hds." GUID_2, 'o', 4, 0);
+        CHECK_OK(remove_it("a", &err), err);
     }
     expect_kind("other", PLK_VOLUME_PLOOP);
-    CHECK_INT(pool_count(), 1);
+    CHECK(pool_size("other/root.hds." GUID_2) == 4 && pool_count() == 1);
 }
 
 TEST(a_change_of_any_file_shows)
