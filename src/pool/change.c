@@ -43,6 +43,18 @@ static int take_mark_off(const PlkWork *work, const Mark *mark, int r, const Plk
     return -1;
 }
 
+/* A ploop volume that was being wiped or taken apart when that broke off is none any more, but treated as one. */
+static const PlkVolumeDriver *driver_of(const PlkWork *work, const PlkVolume *volume)
+{
+    PlkIncomplete mark;
+
+    if (volume->facts.type == PLK_VOLUME_DIR &&
+        plk_incomplete_get(work->live->dir, work->name, volume->facts.dev, volume->facts.ino, &mark) &&
+        strcmp(mark.what, "upload"))
+        return &plk_driver_ploop;
+    return plk_volume_driver_of(&volume->facts);
+}
+
 /* ---- delete ---- */
 
 /* Somebody else took it away: what the index knew is what there was to delete. */
@@ -58,22 +70,10 @@ static int forget(const PlkWork *work, PlkError *err)
                             work->live->pool->name);
 }
 
-/* One that was being taken apart when that broke off is no ploop volume any more, but goes like one. */
-static const PlkVolumeDriver *remover_of(const PlkWork *work, const PlkVolume *volume)
-{
-    PlkIncomplete mark;
-
-    if (volume->facts.type == PLK_VOLUME_DIR &&
-        plk_incomplete_get(work->live->dir, work->name, volume->facts.dev, volume->facts.ino, &mark) &&
-        strcmp(mark.what, "upload"))
-        return &plk_driver_ploop;
-    return plk_volume_driver_of(&volume->facts);
-}
-
 /* Files go at one stroke, directories do not. */
 static int take_away(const PlkWork *work, const PlkVolume *volume, PlkError *err)
 {
-    const PlkVolumeDriver *driver = remover_of(work, volume);
+    const PlkVolumeDriver *driver = driver_of(work, volume);
     const PlkPlace place = plk_work_place(work);
     PlkError why;
     Mark mark;
@@ -238,6 +238,7 @@ int plk_pool_wipe_volume(PlkPool *pool, const char *name, PlkWipe how, const Plk
 
     if (begin(pool, name, "wipe", progress, true, &c, err) < 0)
         return -1;
+    c.driver = driver_of(&c.work, c.volume);
     if (!c.driver->wipe)
         return end(&c, plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be wiped", name), err);
     r = set_mark(&c.work, c.volume, "wipe", &mark, err);

@@ -22,7 +22,7 @@
 
 static bool read_mark(int dir, const char *name, PlkIncomplete *ret)
 {
-    PLK_CLOSE int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    PLK_CLOSE int fd = plk_private_open_file(dir, name, O_RDONLY);
     char text[MARK_BYTES + 1];
     ssize_t n = fd < 0 ? -1 : read(fd, text, MARK_BYTES);
 
@@ -74,14 +74,14 @@ char *plk_incomplete_reason(const PlkIncomplete *mark)
 /* File, its name, and the directories that lead there. */
 static int write_mark(int pool_dir, int dir, const char *name, const PlkIncomplete *mark)
 {
-    PLK_CLOSE int fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    PLK_CLOSE int fd = plk_private_open_file(dir, name, O_WRONLY | O_CREAT);
     PLK_CLOSE int private = openat(pool_dir, PLK_PRIVATE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     char text[MARK_BYTES];
     int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %s %s\n",
                      mark->dev, mark->ino, mark->from, mark->to, mark->since, mark->what, mark->who);
 
     if (fd < 0 || private < 0)
-        return -errno;
+        return fd < 0 ? fd : -errno;
     /* An older mark is longer or the same but for its range: what is read meanwhile or after a crash is one of the two. */
     if (pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n) < 0 || fsync(fd) < 0 || fsync(dir) < 0 ||
         fsync(private) < 0 || fsync(pool_dir) < 0)

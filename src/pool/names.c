@@ -71,11 +71,11 @@ static int set_lock(int fd, short type)
 /* The locked file; -ESTALE when it is to be tried again. */
 static int try_lock(int dir, const char *name, bool exclusive, char holder[HOLDER_BYTES])
 {
-    PLK_CLOSE int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    PLK_CLOSE int fd = plk_private_open_file(dir, name, O_RDWR | O_CREAT);
     int r;
 
     if (fd < 0)
-        return errno == ENOENT ? -ESTALE : -errno;
+        return fd == -ENOENT ? -ESTALE : fd;
     r = set_lock(fd, exclusive ? F_WRLCK : F_RDLCK);
     if (r == -EBUSY)
         read_holder(fd, holder, HOLDER_BYTES);
@@ -136,7 +136,7 @@ void plk_name_release(PlkReservation *reservation)
 
 static bool is_held(int dir, const char *name, char *ret, size_t size)
 {
-    PLK_CLOSE int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    PLK_CLOSE int fd = plk_private_open_file(dir, name, O_RDONLY);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
     if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)

@@ -46,6 +46,18 @@ int plk_private_open(int pool_dir, const char *which, bool make)
     return r;
 }
 
+int plk_private_open_file(int dir, const char *name, int flags)
+{
+    PLK_CLOSE int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -ENXIO;
+    return st.st_nlink > 1 ? -EMLINK : PLK_TAKE_FD(fd);
+}
+
 void plk_private_tidy(int pool_dir, const char *which)
 {
     PLK_CLOSE int private = open_in(pool_dir, PLK_PRIVATE_DIR);

@@ -14,5 +14,8 @@
 
 /* `which` in it, opened for reading; make: or made. -errno; -ENOENT: it is not there. */
 int plk_private_open(int pool_dir, const char *which, bool make);
+/* A file in one of them, made if O_CREAT is among the flags; -errno. Who can write to the pool's directory may have planted
+ * what he likes: links are not followed, nobody waits for a fifo, and a second name of some other file is -EMLINK. */
+int plk_private_open_file(int dir, const char *name, int flags);
 /* Removes `which` and .ploopkit itself if they are empty. Harmless at any time: openers that make try again. */
 void plk_private_tidy(int pool_dir, const char *which);
