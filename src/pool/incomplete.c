@@ -17,6 +17,7 @@
 
 #define MARKS "incomplete"
 #define MARK_BYTES 256
+#define TRIES 100
 
 /* ---- one mark ---- */
 
@@ -98,17 +99,27 @@ static PlkIncomplete unite(const PlkIncomplete *a, const PlkIncomplete *b)
     return both;
 }
 
-int plk_incomplete_set(int pool_dir, const char *name, const PlkIncomplete *mark, PlkIncomplete *ret, PlkError *err)
+static int try_set(int pool_dir, const char *name, const PlkIncomplete *mark, PlkIncomplete *ret)
 {
     PLK_CLOSE int dir = plk_private_open(pool_dir, MARKS, true);
-    PlkIncomplete now = *mark, old;
-    int r = dir;
+    PlkIncomplete old;
 
-    if (dir >= 0) {
-        if (read_mark(dir, name, &old) && old.dev == mark->dev && old.ino == mark->ino)
-            now = unite(mark, &old);
-        r = write_mark(pool_dir, dir, name, &now);
-    }
+    if (dir < 0)
+        return dir;
+    *ret = *mark;
+    if (read_mark(dir, name, &old) && old.dev == mark->dev && old.ino == mark->ino)
+        *ret = unite(mark, &old);
+    return write_mark(pool_dir, dir, name, ret);
+}
+
+/* Somebody who took the last mark off may remove the directory just before ours is in it. */
+int plk_incomplete_set(int pool_dir, const char *name, const PlkIncomplete *mark, PlkIncomplete *ret, PlkError *err)
+{
+    PlkIncomplete now;
+    int r = -ENOENT;
+
+    for (int i = 0; i < TRIES && r == -ENOENT; i++)
+        r = try_set(pool_dir, name, mark, &now);
     if (r < 0)
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, -r, "cannot mark volume '%s' as incomplete", name);
     if (ret)

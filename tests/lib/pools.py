@@ -24,7 +24,7 @@ with open(PLOOPCTL, 'rb') as _binary:
 
 
 def ctl_words(*arguments, state='state'):
-    return [PLOOPCTL, '--state-dir', state, *map(os.fsencode, map(str, arguments))]
+    return [PLOOPCTL, '--state-dir', state, *(word if isinstance(word, bytes) else os.fsencode(str(word)) for word in arguments)]
 
 
 def ctl(*arguments, rc=0, state='state', timeout=60, **options):
