@@ -21,7 +21,7 @@ define setup
 	@[ -f $(1)/build.ninja ] || meson setup $(1) --prefix $(PREFIX) $(2)
 endef
 
-.PHONY: all deps test-deps run test test-release test-proof test-asan test-tsan bench \
+.PHONY: all deps test-deps run run-stop test test-release test-proof test-asan test-tsan bench \
 	soak-deps soak fuzz-deps fuzz fuzz-merge coverage install clean help
 
 all:                ## release build into build/
@@ -36,6 +36,10 @@ test-deps:          ## install the packages the tests need as well
 
 run: test-deps all  ## show what it does, on a real directory tree
 	@tools/demo.sh $(BUILD)
+
+run-stop:           ## end the ploopd that make run left running
+	@mkdir -p $(BUILD)/demo
+	@cd $(BUILD)/demo && PLOOPD=$(abspath $(BUILD))/src/daemon/ploopd bash $(abspath tools)/demo-daemon.sh stop
 
 test: test-deps     ## the whole suite: release, crashes and faults, ASan and UBSan, TSan
 	@$(MAKE) --no-print-directory --keep-going test-release test-proof test-asan test-tsan; \

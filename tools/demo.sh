@@ -27,6 +27,8 @@ fails() {   # contents.sh asks for commands that must end with a given code
 }
 trap 'rc=$?; [ $rc = 0 ] || echo "The tale ended early (exit $rc); what there is: $work" >&2' EXIT
 
+export PLOOPD=$build/src/daemon/ploopd
+[ ! -d "$work" ] || (cd "$work" && bash "$here/tools/demo-daemon.sh" stop >/dev/null)
 rm -rf "$work"
 mkdir -p "$work/tree" "$volume"
 cd "$work"
@@ -92,7 +94,11 @@ else
     echo "libvirtd is not installed; its part of the tale is left out"
 fi
 
+echo "The same pool, served by ploopd"
+bash "$here/tools/demo-daemon.sh"
+
 echo
 echo "Volume:  $volume"
 echo "Pool:    $work/disks"
 echo "Picture: $work/map.svg"
+[ ! -s ploopd.pid ] || echo "ploopd:  virsh -c 'storage:///system?socket=$work/socket'    (make run-stop ends it)"

@@ -10,7 +10,7 @@
 # the kernel ends all that it started. Afterwards:
 #
 #     v ARGS...          virsh on the private storage:///system; a dir pool named "p" stands on $pool
-#     $calls             what libvirtd called `ploop` with, one call a line
+#     $calls             what libvirtd called `ploop` with, one call a line; $tmp/ended: those that have ended
 #     upload VOL FILE    vol-upload, and wait for what libvirtd does after it has answered
 #     refresh            pool-refresh, which is refused while a job on a volume runs
 #     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails
@@ -42,11 +42,19 @@ _libvirt_make_ploop() {
     calls=$tmp/calls
     mkdir bin
     : >"$calls"
+    : >"$tmp/ended"
     cat >bin/ploop <<END
 #!/bin/bash
 printf '%s\n' "\$*" >>'$calls'
-[ "\$(cat '$tmp/fail-verb' 2>/dev/null)" != "\$1" ] || { echo 'made to fail' >&2; exit 1; }
-exec '$PLOOP' "\$@"
+if [ "\$(cat '$tmp/fail-verb' 2>/dev/null)" = "\$1" ]; then
+    echo 'made to fail' >&2
+    rc=1
+else
+    '$PLOOP' "\$@"
+    rc=\$?
+fi
+printf '%s\n' "\$*" >>'$tmp/ended'
+exit \$rc
 END
     chmod +x bin/ploop
 }
@@ -84,10 +92,10 @@ v() {
 
 upload() {
     local before now i
-    before=$(grep -c ^restore-descriptor "$calls" || true)
+    before=$(grep -c ^restore-descriptor "$tmp/ended" || true)
     v vol-upload "$1" "$2" p
     for ((i = 0; i < 200; i++)); do
-        now=$(grep -c ^restore-descriptor "$calls" || true)
+        now=$(grep -c ^restore-descriptor "$tmp/ended" || true)
         [ "$now" = "$before" ] || break
         sleep 0.05
     done

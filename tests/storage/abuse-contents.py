@@ -20,13 +20,14 @@ GUID = '{5fbaabe3-6958-40ff-92a7-860e329aab41}'
 
 
 def quick(seconds, *arguments, **options):
-    """A run within that time; a busy machine has three tries."""
+    """A run that takes no more than that of the processor, and little more by the clock; a busy machine has three tries."""
     took = []
     for _ in range(3):
-        begin = time.monotonic()
+        begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         said = ctl(*arguments, **options)
-        took.append(time.monotonic() - begin)
-        if took[-1] < seconds or SANITIZED:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if SANITIZED or (took[-1] < seconds and time.monotonic() - begin < 10 * seconds):
             return said
     raise AssertionError(f'{took} s, more than {seconds}: {arguments}')
 
