@@ -217,26 +217,15 @@ static void chain_clear(Chain *chain)
     plk_ploop_close_dir(&chain->source);
 }
 
-static char *read_small(const PlkPloopDir *dir, const char *name, size_t *ret_len, PlkError *err)
+static char *read_descriptor(const Chain *chain, size_t *ret_len, PlkError *err)
 {
-    PLK_CLOSE int fd = plk_open_judged(dir->fd, name, O_RDONLY);
-    g_autofree char *text = NULL;
-    struct stat st;
-    ssize_t n;
+    int error;
+    char *text = plk_ploop_read_text(chain->source.fd, PLK_PLOOP_DESCRIPTOR, ret_len, &error);
 
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > PLK_DESC_TEXT_MAX) {
-        plk_fail_io(err, fd == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, fd < 0 ? fd : -EFBIG,
-                    "cannot read '%s/%s'", dir->real, name);
-        return NULL;
-    }
-    text = g_malloc((size_t)st.st_size + 1);
-    n = pread(fd, text, (size_t)st.st_size, 0);
-    if (n < 0) {
-        plk_fail_io(err, PLK_ERROR_READ, -errno, "cannot read '%s/%s'", dir->real, name);
-        return NULL;
-    }
-    *ret_len = (size_t)n;
-    return g_steal_pointer(&text);
+    if (!text)
+        plk_fail_io(err, error == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_READ, error, "cannot read '%s/%s'",
+                    chain->source.real, PLK_PLOOP_DESCRIPTOR);
+    return text;
 }
 
 static int write_small(const PlkPloopDir *dir, const char *name, const char *text, size_t len, PlkError *err)
@@ -282,7 +271,7 @@ static int open_chain(Chain *chain, const PlkVolumeOrigin *from, PlkError *err)
 
     if (plk_ploop_open_dir(&from->place, from->facts, &chain->source, err) < 0)
         return -1;
-    text = read_small(&chain->source, PLK_PLOOP_DESCRIPTOR, &len, err);
+    text = read_descriptor(chain, &len, err);
     if (!text || plk_descriptor_parse(text, len, chain->source.real, &chain->desc, err) < 0)
         return -1;
     chain->fds = g_new(int, chain->desc.n_images + 1);
@@ -290,7 +279,7 @@ static int open_chain(Chain *chain, const PlkVolumeOrigin *from, PlkError *err)
     for (size_t i = 0; i < chain->desc.n_images; i++)
         if (open_image(chain, i, err) < 0)
             return -1;
-    again = read_small(&chain->source, PLK_PLOOP_DESCRIPTOR, &len_again, err);
+    again = read_descriptor(chain, &len_again, err);
     if (!again)
         return -1;
     return len == len_again && memcmp(text, again, len) == 0
@@ -317,11 +306,12 @@ static int copy_text(Chain *chain, const PlkPloopDir *dir, PlkError *err)
     PLK_FREE char *text = NULL;
     g_autofree char *note = NULL;
     size_t len;
+    int error;
 
     if (plk_descriptor_print(&chain->desc, &text, &len, err) < 0 ||
         write_small(dir, PLK_PLOOP_DESCRIPTOR, text, len, err) < 0)
         return -1;
-    note = read_small(&chain->source, NOTE, &len, NULL); /* only a help, where there is one */
+    note = plk_ploop_read_text(chain->source.fd, NOTE, &len, &error); /* only a help, where there is one */
     return note ? write_small(dir, NOTE, note, len, err) : 0;
 }
 

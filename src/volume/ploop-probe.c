@@ -90,10 +90,9 @@ static bool exists(int dir, const char *name)
     return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Its text; NULL with -errno in *ret_error. */
-static char *read_text(int dir, size_t *ret_len, int *ret_error)
+char *plk_ploop_read_text(int dir, const char *name, size_t *ret_len, int *ret_error)
 {
-    PLK_CLOSE int fd = plk_open_judged(dir, PLK_PLOOP_DESCRIPTOR, O_RDONLY);
+    PLK_CLOSE int fd = plk_open_judged(dir, name, O_RDONLY);
     g_autofree char *text = NULL;
     struct stat st;
     size_t have = 0;
@@ -126,7 +125,7 @@ static int read_descriptor(Look *look, PlkError *err)
 {
     size_t len;
     int error;
-    g_autofree char *text = read_text(look->dir, &len, &error);
+    g_autofree char *text = plk_ploop_read_text(look->dir, PLK_PLOOP_DESCRIPTOR, &len, &error);
     PlkError why;
 
     if (!text && (error == -ENOENT || error == -ENOTDIR))

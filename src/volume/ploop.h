@@ -30,6 +30,9 @@ int plk_ploop_stat(const PlkPlace *place, PlkVolumeFacts *facts, PlkError *err);
 /* The name of an image beneath the volume's directory, in `file` as the descriptor has it; NULL: it lies outside. */
 const char *plk_ploop_image_name(const PlkPlace *place, const char *file);
 
+/* A small file (descriptor, note) in the volume's directory: its text, g_free, NUL-terminated; NULL with -errno in *ret_error. */
+char *plk_ploop_read_text(int dir, const char *name, size_t *ret_len, int *ret_error);
+
 /* ---- ploop.c ---- */
 
 /* The volume's directory, open. */
