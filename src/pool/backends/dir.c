@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A pool that is a directory: nothing to start or to stop. */
+#include <errno.h>
+
 #include "base/error.h"
 #include "pool/pool.h"
 
 static int check(const PlkPoolDef *def, bool *ret_up, PlkError *err)
 {
     PLK_CLOSE int fd = -1;
+    PlkError why;
 
-    *ret_up = plk_target_open(def, &fd, NULL) == 0;
-    return 0;
+    *ret_up = plk_target_open(def, &fd, &why) == 0;
+    if (*ret_up || why.errnum != ETIMEDOUT)
+        return 0;
+    if (err)
+        *err = why;
+    return -1;
 }
 
 static int start(const PlkPoolDef *def, PlkError *err)
