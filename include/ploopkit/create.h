@@ -64,12 +64,11 @@ PLK_API int plk_descriptor_restore(const char *dir, const char *base_path, bool 
                                    uint32_t cluster_sectors, unsigned *ret_orphans, PlkError *err);
 
 /*
- * The same over the descriptor of an image that was replaced by other content: what the descriptor said of sizes and
+ * The same over the descriptor of an image in DIR that was replaced by other content: what the descriptor said of sizes and
  * snapshots is void, and the one that is there stays until the new one is durable. Waits 60 s for others who
  * change the descriptor, then LOCKED.
  */
-PLK_API int plk_descriptor_renew(const char *dir, const char *base_path, bool raw, uint32_t cluster_sectors,
-                                 PlkError *err);
+PLK_API int plk_descriptor_renew(const char *dir, const char *base, bool raw, uint32_t cluster_sectors, PlkError *err);
 
 /* Offline conversions of a whole disk; refused while snapshots exist for a format change. */
 PLK_API int plk_convert_format(const char *path, const char *root, PlkFormat to, bool alloc_full,

@@ -202,15 +202,14 @@ static int publish(Creation *c, PlkError *err)
 
 /* ---- the whole ---- */
 
-static int open_store(const char *path, const char *fs_word, PlkStore **ret, PlkError *err)
+static int open_store(const char *where, const char *fs_word, PlkStore **ret, PlkError *err)
 {
-    PLK_FREE char *where = plk_printf("%.*s", (int)PLK_MAX(strrchr(path, '/') - path, 1), path);
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     plk_cleanup(plk_dir_closep) PlkDir *dir = NULL;
-    int r = where ? plk_dir_open_fs(where, NULL, &dir) : -ENOMEM;
+    int r = plk_dir_open_fs(where, NULL, &dir);
 
     if (r < 0)
-        return plk_fail_io(err, PLK_ERROR_CREATE, r, "cannot open the directory of '%s'", path);
+        return plk_fail_io(err, r == -ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, r, "directory '%s'", where);
     if (plk_store_open_dir(dir, DESCRIPTOR_NAME, &store, err) < 0)
         return -1;
     dir = NULL;
@@ -251,11 +250,12 @@ int plk_disk_create(const char *base_path, const PlkCreateSpec *spec, PlkCreateF
                     const char *fs_word, const PlkProgress *progress, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
-    PLK_FREE char *path = NULL;
+    PLK_FREE char *where = NULL;
     PlkCreateSpec unused;
+    const char *base;
 
-    if (make_definite(spec, &unused, err) < 0 || plk_file_locate(base_path, &path, err) < 0 ||
-        open_store(path, fs_word, &store, err) < 0)
+    if (make_definite(spec, &unused, err) < 0 || plk_file_split(base_path, &where, &base, err) < 0 ||
+        open_store(where, fs_word, &store, err) < 0)
         return -1;
-    return plk_store_create(store, strrchr(path, '/') + 1, spec, fill, fill_arg, progress, err);
+    return plk_store_create(store, base, spec, fill, fill_arg, progress, err);
 }

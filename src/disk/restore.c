@@ -176,15 +176,13 @@ int plk_descriptor_restore(const char *dir, const char *base_path, bool raw, uin
     return plk_store_restore(store, base_path, raw, cluster_sectors, ret_orphans, err);
 }
 
-int plk_descriptor_renew(const char *dir, const char *base_path, bool raw, uint32_t cluster_sectors, PlkError *err)
+int plk_descriptor_renew(const char *dir, const char *base, bool raw, uint32_t cluster_sectors, PlkError *err)
 {
     plk_cleanup(plk_store_closep) PlkStore *store = NULL;
     plk_cleanup(plk_descriptor_clear) PlkDescriptor desc = {0};
-    PLK_FREE char *entry = NULL;
 
     if (open_store(dir, true, &store, err) < 0 || plk_store_lock_only(store, err) < 0 ||
-        plk_store_file_entry(store, base_path, &entry, err) < 0 ||
-        describe(store, entry, raw, cluster_sectors, &desc, err) < 0)
+        describe(store, base, raw, cluster_sectors, &desc, err) < 0)
         return -1;
     /* Before the commit: what an earlier change intended is not to be done to this image. */
     if (plk_note_write_behind(store, "", true) < 0)

@@ -354,17 +354,25 @@ int plk_store_commit(PlkStore *store, PlkDescriptor *future, PlkError *err)
 
 /* ---- names ---- */
 
-int plk_file_locate(const char *path, char **ret, PlkError *err)
+int plk_file_split(const char *path, char **ret_dir, const char **ret_base, PlkError *err)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    PLK_FREE char *dir = NULL, *real = NULL, *joined = NULL;
 
     if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "'%s' is not the name of a file", path);
-    dir = slash == path ? plk_strdup("/")
-                        : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    if (!dir)
-        return plk_fail_nomem(err);
+    *ret_dir = slash == path ? plk_strdup("/")
+                             : plk_printf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    *ret_base = base;
+    return *ret_dir ? 0 : plk_fail_nomem(err);
+}
+
+int plk_file_locate(const char *path, char **ret, PlkError *err)
+{
+    PLK_FREE char *dir = NULL, *real = NULL, *joined = NULL;
+    const char *base;
+
+    if (plk_file_split(path, &dir, &base, err) < 0)
+        return -1;
     real = realpath(dir, NULL);
     if (!real)
         return plk_fail_errno(err, errno == ENOENT ? PLK_ERROR_NOT_FOUND : PLK_ERROR_OPEN, errno,

@@ -93,6 +93,8 @@ int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t si
 int plk_store_file_entry(PlkStore *store, const char *path, char **ret, PlkError *err);
 /* EXISTS when the descriptor's directory has this `File` entry, ARGUMENT also when it may not name it. */
 int plk_store_refuse_existing(PlkStore *store, const char *file, PlkError *err);
+/* Directory (malloc'd) and last component (within path) of a file that need not exist. */
+int plk_file_split(const char *path, char **ret_dir, const char **ret_base, PlkError *err);
 /* The canonical absolute path of a file that need not exist: its directory with links resolved. malloc'd. */
 int plk_file_locate(const char *path, char **ret, PlkError *err);
 

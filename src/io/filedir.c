@@ -544,32 +544,47 @@ static const PlkDirOps filedir_ops = {
     .close = filedir_close,
 };
 
-/* realpath() with the allocator's failure injection. */
-static int real_path(const char *path, char **ret)
+/* What an open directory is called now. */
+static int name_of_fd(int fd, char **ret)
 {
-    char *real = realpath(path, NULL), *copy;
+    char link[64], name[PATH_MAX];
+    ssize_t n;
 
-    if (!real)
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, name, sizeof name - 1);
+    if (n < 0)
         return -errno;
-    copy = plk_strdup(real);
-    free(real);
-    if (!copy)
-        return -ENOMEM;
-    *ret = copy;
-    return 0;
+    name[n] = '\0';
+    if (*name != '/') /* not within our root */
+        return -EXDEV;
+    *ret = plk_strdup(name);
+    return *ret ? 0 : -ENOMEM;
 }
 
-static int open_fds(FileDir *fd)
+/*
+ * Opened first, then asked for its name. realpath() and then an open would look names up twice, and those behind
+ * "/proc/self/fd/N" too, which the caller has opened already: whoever swaps a link in meanwhile would lead us elsewhere.
+ */
+static int open_named(const char *path, int *ret_fd, char **ret_name)
 {
-    const char *rel = plk_path_beneath(fd->dir.root, fd->dir.path);
+    *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret_fd < 0 ? -errno : name_of_fd(*ret_fd, ret_name);
+}
 
-    if (!rel)
-        return -EXDEV;
-    fd->root_fd = open(fd->dir.root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd->root_fd < 0)
-        return -errno;
-    fd->volume_fd = open_beneath(fd->root_fd, rel, O_RDONLY | O_DIRECTORY, 0);
-    return fd->volume_fd < 0 ? fd->volume_fd : 0;
+static int open_own_root(FileDir *fd)
+{
+    fd->dir.root = plk_strdup(fd->dir.path);
+    if (!fd->dir.root)
+        return -ENOMEM;
+    fd->root_fd = open_beneath(fd->volume_fd, "", O_RDONLY | O_DIRECTORY, 0);
+    return fd->root_fd < 0 ? fd->root_fd : 0;
+}
+
+static int open_root(FileDir *fd, const char *root)
+{
+    int r = open_named(root, &fd->root_fd, &fd->dir.root);
+
+    return r == 0 && !plk_path_beneath(fd->dir.root, fd->dir.path) ? -EXDEV : r;
 }
 
 int plk_dir_open_fs(const char *path, const char *root, PlkDir **ret)
@@ -584,11 +599,9 @@ int plk_dir_open_fs(const char *path, const char *root, PlkDir **ret)
     dir->ops = &filedir_ops;
     fd->root_fd = fd->volume_fd = -1;
     pthread_mutex_init(&fd->mutex, NULL);
-    r = real_path(path, &dir->path);
+    r = open_named(path, &fd->volume_fd, &dir->path);
     if (r == 0)
-        r = real_path(root ? root : path, &dir->root);
-    if (r == 0)
-        r = open_fds(fd);
+        r = root ? open_root(fd, root) : open_own_root(fd);
     if (r == 0)
         *ret = PLK_TAKE(dir);
     return r;

@@ -104,7 +104,7 @@ static int image_finish(PlkStream *s, PlkError *err)
     if (!image->writing)
         return 0;
     recall_raw(&image->dir, &raw, &cluster);
-    if (plk_descriptor_renew(image->dir.path, image->dir.base_path, raw, raw ? cluster : 0, err) == 0)
+    if (plk_descriptor_renew(image->dir.path, image->dir.base, raw, raw ? cluster : 0, err) == 0)
         return 0;
     plk_error_prefix(err, "volume '%s' has its new content, but no descriptor for it: ", image->dir.real);
     return -1;
