@@ -12,6 +12,7 @@
 #     v ARGS...          virsh on the private storage:///system; a dir pool named "p" stands on $pool
 #     $calls             what libvirtd called `ploop` with, one call a line; $tmp/ended: those that have ended
 #     upload VOL FILE    vol-upload, and wait for what libvirtd does after it has answered
+#     libvirt_stop, libvirt_run   it ends, it begins again
 #     refresh            pool-refresh, which is refused while a job on a volume runs
 #     fail_verb VERB     from now on `ploop VERB` fails when libvirtd calls it; no argument: nothing fails
 
@@ -59,8 +60,29 @@ END
     chmod +x bin/ploop
 }
 
+libvirt_run() {
+    local i
+    env -i PATH="$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin" LIBVIRT_DRIVER_DIR="$tmp/drivers" \
+        libvirtd --daemon --pid-file /run/libvirtd.pid --config /etc/libvirt/libvirtd.conf
+    for ((i = 0; i < 100; i++)); do
+        [ ! -S /run/libvirt/libvirt-sock ] || break
+        sleep 0.05
+    done
+}
+
+# Pools that run stay so, as its state files tell.
+libvirt_stop() {
+    local i
+    kill "$(cat /run/libvirtd.pid)"
+    for ((i = 0; i < 200; i++)); do
+        [ -e /run/libvirtd.pid ] || break
+        sleep 0.05
+    done
+    rm -f /run/libvirt/libvirt-sock
+}
+
 libvirt_start() {
-    local dir i
+    local dir
     for dir in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
         _private_dir "$dir"
     done
@@ -75,12 +97,7 @@ END
     # service makes.
     mkdir drivers
     ln -s /usr/lib/*/libvirt/connection-driver/libvirt_driver_storage.so drivers
-    env -i PATH="$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin" LIBVIRT_DRIVER_DIR="$tmp/drivers" \
-        libvirtd --daemon --pid-file /run/libvirtd.pid --config /etc/libvirt/libvirtd.conf
-    for ((i = 0; i < 100; i++)); do
-        [ ! -S /run/libvirt/libvirt-sock ] || break
-        sleep 0.05
-    done
+    libvirt_run
     pool=$tmp/pool
     mkdir "$pool"
     v pool-create-as p dir --target "$pool" >/dev/null
