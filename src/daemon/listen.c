@@ -235,7 +235,7 @@ int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
         return -1;
     if (n == 0 && !path && !config->tcp && !config->tls)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "no socket to listen on; give --socket PATH");
-    return 0;
+    return path ? plk_storage_announce(daemon->storage, path, err) : 0;
 }
 
 void plk_unlisten(const PlkConfig *config)

@@ -117,14 +117,23 @@ int plk_owner_take(PlkStorage *storage, PlkError *err)
     return daemon ? write_pid(storage->owner_fd, err) : 0;
 }
 
+static char *announcement(PlkStorage *storage)
+{
+    return g_build_filename(storage->private_dir, "socket", NULL);
+}
+
 void plk_owner_release(PlkStorage *storage)
 {
     g_autofree char *path = g_build_filename(storage->runtime_dir, "driver.pid", NULL);
 
     if (storage->owner_fd < 0)
         return;
-    if (storage->role == PLK_STORAGE_DAEMON)
+    if (storage->role == PLK_STORAGE_DAEMON) {
+        g_autofree char *socket = announcement(storage);
+
+        unlink(socket);
         unlink(path);
+    }
     close(PLK_TAKE_FD(storage->owner_fd));
 }
 
@@ -135,6 +144,35 @@ int plk_storage_need_write(PlkStorage *storage, PlkError *err)
     if (storage->role == PLK_STORAGE_LOOK)
         return plk_fail(err, PLK_ERROR_READ_ONLY, "the storage was opened for looking only");
     return fail_owned(storage->foreign_owner, storage->runtime_dir, err);
+}
+
+int plk_storage_need_volume_write(PlkStorage *storage, PlkError *err)
+{
+    bool beside = storage->role == PLK_STORAGE_COMMAND && storage->foreign_owner && !storage->owner_is_libvirt;
+
+    return beside ? 0 : plk_storage_need_write(storage, err);
+}
+
+/* ---- where the owner is to be asked ---- */
+
+int plk_storage_announce(PlkStorage *storage, const char *socket_path, PlkError *err)
+{
+    g_autofree char *path = announcement(storage), *absolute = g_canonicalize_filename(socket_path, NULL);
+    g_autoptr(GError) why = NULL;
+
+    if (g_file_set_contents(path, absolute, -1, &why))
+        return 0;
+    return plk_fail(err, PLK_ERROR_SYSTEM, "%s", why->message);
+}
+
+char *plk_storage_daemon_socket(PlkStorage *storage)
+{
+    g_autofree char *path = announcement(storage);
+    char *socket = NULL;
+
+    if (storage->owner_fd >= 0 || !storage->foreign_owner || storage->owner_is_libvirt)
+        return NULL;
+    return g_file_get_contents(path, &socket, NULL, NULL) ? socket : NULL;
 }
 
 /* ---- locks between commands ---- */

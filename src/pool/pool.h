@@ -113,6 +113,8 @@ int plk_pool_measure(PlkPool *pool, PlkError *err);
 void plk_pool_emit(PlkPool *pool, PlkPoolEvent event);
 /* READ_ONLY with the owner's pid unless this storage may change things. */
 int plk_storage_need_write(PlkStorage *storage, PlkError *err);
+/* The same for work on volumes, which is possible beside a daemon of ours. */
+int plk_storage_need_volume_write(PlkStorage *storage, PlkError *err);
 /* Every active pool, a reference each; plk_pools_free(). */
 void plk_storage_active_pools(PlkStorage *storage, PlkPool ***ret, size_t *ret_n);
 

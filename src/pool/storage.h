@@ -10,7 +10,8 @@
  * lock libvirt's daemons take. A command holds it shared from open to close, so that commands run beside each
  * other and no daemon starts in between; what changes state (define, start, ...) is done under an exclusive flock on
  * runtime/ploopkit/state.lock besides, and rereads what others may have changed. If a daemon owns the
- * directory, changes are refused with READ_ONLY naming it; looking works.
+ * directory, changes of pools are refused with READ_ONLY naming it; looking works, and so does work on volumes of
+ * running pools if the daemon is one of ours, which knows what other processes do.
  *
  * Threads: everything here may be called from any thread. Pools are reference counted. Nothing waits for a
  * long operation of somebody else: not for a refresh, a clone, an upload or a wipe.
@@ -48,6 +49,10 @@ static inline void plk_storage_closep(PlkStorage **storage)
 {
     plk_storage_close(*storage);
 }
+/* For a daemon: commands find it on this unix socket until the storage is closed. */
+int plk_storage_announce(PlkStorage *storage, const char *socket_path, PlkError *err);
+/* For a command: where the daemon that owns the state is to be asked; g_free. NULL: none does, or it says nothing. */
+char *plk_storage_daemon_socket(PlkStorage *storage);
 /* Read config and runtime directories anew (SIGHUP; commands do it by themselves under the lock). */
 int plk_storage_reload(PlkStorage *storage, PlkError *err);
 

@@ -32,7 +32,7 @@ int plk_volume_name_check(const char *name, PlkError *err)
 
 static int need_writable(PlkPool *pool, PlkError *err)
 {
-    if (plk_storage_need_write(pool->storage, err) < 0)
+    if (plk_storage_need_volume_write(pool->storage, err) < 0)
         return -1;
     PLK_LOCKED(&pool->lock);
     return pool->writable ? 0

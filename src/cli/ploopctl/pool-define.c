@@ -2,6 +2,7 @@
 /* ploopctl pool define, define-as, create, create-as: pools from XML, or from options that become XML. */
 #include "base/cleanup.h"
 #include "pool.h"
+#include "state.h"
 #include "xml-text.h"
 
 enum {
@@ -95,8 +96,8 @@ static int make_pool(const PlkArgs *args, const char *xml, bool persistent, PlkS
     if (plk_pool_def_parse(xml, flags | (persistent ? PLK_PARSE_DEFINE : 0), &def, err) < 0)
         return -1;
     if (persistent)
-        return plk_storage_define(s->storage, def, &s->pool, err);
-    return plk_storage_create(s->storage, def, plk_start_flags(args), &s->pool, err);
+        return plk_state_define(s, def, err);
+    return plk_state_create(s, def, plk_start_flags(args), err);
 }
 
 static int make_and_say(const PlkArgs *args, const char *xml, bool persistent, const char *file)

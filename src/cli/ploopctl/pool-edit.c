@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "pool.h"
+#include "state.h"
 
 extern char **environ;
 
@@ -135,13 +136,13 @@ static int edit_once(const char *name, const char *file, const char *before, Plk
 static int define(PlkPoolDef *def, PlkError *err)
 {
     PlkStorageOptions options = plk_storage_options(PLK_STORAGE_COMMAND);
-    plk_cleanup(plk_storage_closep) PlkStorage *storage = NULL;
+    PLK_SESSION s = {0};
 
-    if (plk_storage_open(&options, &storage, err) < 0) {
+    if (plk_storage_open(&options, &s.storage, err) < 0) {
         plk_pool_def_free(def);
         return -1;
     }
-    return plk_storage_define(storage, def, NULL, err);
+    return plk_state_define(&s, def, err);
 }
 
 static int edit(const char *name, const char *file, const char *before)

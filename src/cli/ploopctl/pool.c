@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ploopctl pool: the table of its verbs, and those that take a pool from one state to another. */
 #include "pool.h"
+#include "state.h"
 
 enum { OPT_DISABLE = OPT_OWN };
 
-typedef int PoolAct(PlkPool *pool, const PlkArgs *args, PlkError *err);
+typedef int PoolAct(PlkSession *session, const PlkArgs *args, PlkError *err);
 
 static int run_act(const PlkArgs *args, PoolAct *act, const char *done)
 {
@@ -14,50 +15,50 @@ static int run_act(const PlkArgs *args, PoolAct *act, const char *done)
 
     if (rc)
         return rc;
-    if (act(s.pool, args, &err) < 0)
+    if (act(&s, args, &err) < 0)
         return plk_cli_fail(&err);
     if (!plk_settings.json)
         plk_say(1, "Pool %s %s", plk_pool_name(s.pool), done);
     return PLK_EXIT_OK;
 }
 
-static int build(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int build(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_build(pool,
-                          (plk_arg_given(args, OPT_OVERWRITE) ? PLK_BUILD_OVERWRITE : 0) |
+    return plk_state_build(session,
+                           (plk_arg_given(args, OPT_OVERWRITE) ? PLK_BUILD_OVERWRITE : 0) |
                               (plk_arg_given(args, OPT_NO_OVERWRITE) ? PLK_BUILD_NO_OVERWRITE : 0),
                           err);
 }
 
-static int start(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int start(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_start(
-        pool, plk_start_flags(args) | (plk_arg_given(args, OPT_FORCE) ? PLK_START_TAKE_OVER : 0), err);
+    return plk_state_start(
+        session, plk_start_flags(args) | (plk_arg_given(args, OPT_FORCE) ? PLK_START_TAKE_OVER : 0), err);
 }
 
-static int destroy(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int destroy(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_destroy(pool, err);
+    return plk_state_destroy(session, err);
 }
 
-static int delete_pool(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int delete_pool(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_delete(pool, 0, err);
+    return plk_state_delete(session, err);
 }
 
-static int undefine(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int undefine(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_undefine(pool, err);
+    return plk_state_undefine(session, err);
 }
 
-static int refresh(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int refresh(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_refresh(pool, plk_cli_progress(), err);
+    return plk_state_refresh(session, err);
 }
 
-static int set_autostart(PlkPool *pool, const PlkArgs *args, PlkError *err)
+static int set_autostart(PlkSession *session, const PlkArgs *args, PlkError *err)
 {
-    return plk_pool_set_autostart(pool, !plk_arg_given(args, OPT_DISABLE), err);
+    return plk_state_set_autostart(session, !plk_arg_given(args, OPT_DISABLE), err);
 }
 
 static int run_build(const PlkArgs *args)
