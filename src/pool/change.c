@@ -83,8 +83,12 @@ static int take_away(const PlkWork *work, const PlkVolume *volume, PlkError *err
         return plk_fail(err, PLK_ERROR_NO_SUPPORT, "volume '%s' cannot be deleted", work->name);
     if (driver != &plk_driver_ploop)
         return driver->remove(&place, &volume->facts, err);
-    if (set_mark(work, volume, "deletion", &mark, err) < 0)
+    /* A full disk has no room for a mark, and only deleting makes some. */
+    if (set_mark(work, volume, "deletion", &mark, &why) < 0 && why.errnum != ENOSPC && why.errnum != EDQUOT) {
+        if (err)
+            *err = why;
         return -1;
+    }
     r = driver->remove(&place, &volume->facts, &why);
     return take_mark_off(work, &mark, r, &why, err);
 }

@@ -96,6 +96,17 @@ static int lock_name(int pool_dir, const char *name, bool exclusive, char holder
     return r;
 }
 
+/*
+ * On a full disk there is no room for the reservation either. What makes room goes on without one: who has the name
+ * already is found by his file, and nobody else can get one.
+ */
+static bool can_do_without(int error, const char *kind, bool exclusive)
+{
+    if (exclusive)
+        return (error == -ENOSPC || error == -EDQUOT) && strcmp(kind, "delete") == 0;
+    return error == -EROFS || error == -EACCES || error == -EPERM || error == -ENOSPC || error == -EDQUOT;
+}
+
 int plk_name_reserve(int pool_dir, const char *name, const char *kind, bool exclusive, PlkReservation **ret,
                      PlkError *err)
 {
@@ -104,7 +115,7 @@ int plk_name_reserve(int pool_dir, const char *name, const char *kind, bool excl
 
     if (fd == -EBUSY)
         return plk_fail(err, PLK_ERROR_STATE, "volume '%s' is in use: %s", name, holder);
-    if (fd < 0 && (exclusive || (fd != -EROFS && fd != -EACCES && fd != -EPERM)))
+    if (fd < 0 && !can_do_without(fd, kind, exclusive))
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, -fd, "cannot reserve the name '%s'", name);
     if (fd >= 0)
         write_holder(fd, kind);
