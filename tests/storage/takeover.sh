@@ -61,8 +61,8 @@ equals "$(d pool-list --name --all | sed '/^$/d' | sort | xargs)" "auto brief id
 equals "$(d pool-list --name | sed '/^$/d' | sort | xargs)" "auto brief idle run"
 d pool-define-as late dir --target "$tmp/late.d" >/dev/null
 d pool-destroy idle >/dev/null
-fails 4 sys pool undefine late
-grep -q "pid $daemon" "$tmp.out" || die "it does not name the owner"
+sys -q pool autostart late # as its client
+equals "$(d pool-list --name --all --autostart | sed '/^$/d' | sort | xargs)" "auto late run"
 kill $daemon
 wait $daemon || true
 equals "$(ours --inactive)" "idle late new"
@@ -70,7 +70,7 @@ equals "$(ours --inactive)" "idle late new"
 try "libvirtd goes on where they stopped"
 libvirt_run
 equals "$(theirs --all)" "auto brief idle late new run"
-equals "$(theirs --autostart --all)" "auto run"
+equals "$(theirs --autostart --all)" "auto late run"
 equals "$(theirs --transient)" "brief"
 v vol-list run | grep -q more || die "the volume is not there"
 v pool-dumpxml run --inactive >theirs.xml
