@@ -84,7 +84,7 @@ static int take_away(const PlkWork *work, const PlkVolume *volume, PlkError *err
     if (driver != &plk_driver_ploop)
         return driver->remove(&place, &volume->facts, err);
     /* A full disk has no room for a mark, and only deleting makes some. */
-    if (set_mark(work, volume, "deletion", &mark, &why) < 0 && why.errnum != ENOSPC && why.errnum != EDQUOT) {
+    if (set_mark(work, volume, "deletion", &mark, &why) < 0 && why.code != PLK_ERROR_NO_SPACE) {
         if (err)
             *err = why;
         return -1;

@@ -103,13 +103,21 @@ static int try_set(int pool_dir, const char *name, const PlkIncomplete *mark, Pl
 {
     PLK_CLOSE int dir = plk_private_open(pool_dir, MARKS, true);
     PlkIncomplete old;
+    bool is_first;
+    int r;
 
     if (dir < 0)
         return dir;
     *ret = *mark;
-    if (read_mark(dir, name, &old) && old.dev == mark->dev && old.ino == mark->ino)
+    is_first = !read_mark(dir, name, &old);
+    if (!is_first && old.dev == mark->dev && old.ino == mark->ino)
         *ret = unite(mark, &old);
-    return write_mark(pool_dir, dir, name, ret);
+    r = write_mark(pool_dir, dir, name, ret);
+    if (r < 0 && is_first) { /* on a full disk, say: an empty file would say nothing, and take a name */
+        unlinkat(dir, name, 0);
+        plk_private_tidy(pool_dir, MARKS);
+    }
+    return r;
 }
 
 /* Somebody who took the last mark off may remove the directory just before ours is in it. */
@@ -121,7 +129,7 @@ int plk_incomplete_set(int pool_dir, const char *name, const PlkIncomplete *mark
     for (int i = 0; i < TRIES && r == -ENOENT; i++)
         r = try_set(pool_dir, name, mark, &now);
     if (r < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, -r, "cannot mark volume '%s' as incomplete", name);
+        return plk_fail_io(err, PLK_ERROR_SYSTEM, r, "cannot mark volume '%s' as incomplete", name);
     if (ret)
         *ret = now;
     return 0;

@@ -116,7 +116,7 @@ int plk_name_reserve(int pool_dir, const char *name, const char *kind, bool excl
     if (fd == -EBUSY)
         return plk_fail(err, PLK_ERROR_STATE, "volume '%s' is in use: %s", name, holder);
     if (fd < 0 && !can_do_without(fd, kind, exclusive))
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, -fd, "cannot reserve the name '%s'", name);
+        return plk_fail_io(err, PLK_ERROR_SYSTEM, fd, "cannot reserve the name '%s'", name);
     if (fd >= 0)
         write_holder(fd, kind);
     *ret = g_new0(PlkReservation, 1);
