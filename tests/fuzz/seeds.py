@@ -111,6 +111,39 @@ def argument_seeds():
     yield b'--help'
 
 
+def definition_seeds():
+    golden = os.path.join(HERE, '..', 'conf')
+    for directory, _, names in sorted(os.walk(golden)):
+        for name in sorted(names):
+            if name.endswith('.xml'):
+                with open(os.path.join(directory, name), 'rb') as f:
+                    yield (b'\x20' if b'<pool' in f.read() else b'\0') + open(f.name, 'rb').read()
+
+
+def frame_seeds():
+    """Payloads of each shape that calls have, behind each number there is."""
+    def text(of):
+        data = of.encode()
+        return struct.pack('>I', len(data)) + data + bytes(-len(data) % 4)
+
+    with open(os.path.join(HERE, '..', '..', 'src', 'daemon', 'procedures.c')) as f:
+        numbers = [int(line.strip()[2:].split(',')[0]) for line in f if line.startswith('    P(')]
+    pool = text('main') + bytes(range(16))
+    volume = text('main') + text('v') + text('/p/v')
+    word = struct.Struct('>I').pack
+    payloads = [
+        b'', word(1), word(0) + word(1), text('main'), bytes(range(16)), pool, pool + word(4), volume, volume + word(0),
+        volume + word(9) + word(0), volume + struct.pack('>QI', 1 << 30, 1), volume + struct.pack('>QQI', 0, 0, 1),
+        pool + text('<volume/>') + word(0), pool + text('<volume/>') + volume + word(0), text('<pool/>') + word(0),
+        word(1) + text('storage:///system') + word(0), word(1) + word(0), word(0) + word(2), word(1) + pool + word(1),
+        text('SCRAM') + word(0) + word(3) + word(65) + word(66) + word(67), word(1) + volume + word(1),
+        word(2) + text('a') + word(7) + text('x') + text('b') + word(2) + word(5) + word(0),
+    ]
+    for number in numbers + [0]:
+        for payload in payloads:
+            yield struct.pack('<H', number) + payload
+
+
 def operation_seeds():
     source = random.Random(1)
     for length in (8, 16, 32, 48, 64, 96):
@@ -120,7 +153,7 @@ def operation_seeds():
 
 def main():
     makers = {'image': image_seeds, 'descriptor': descriptor_seeds, 'arguments': argument_seeds,
-              'operations': operation_seeds}
+              'operations': operation_seeds, 'definition': definition_seeds, 'frames': frame_seeds}
     target, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
     for n, seed in enumerate(makers[target]()):
