@@ -251,10 +251,11 @@ int plk_pool_undefine(PlkPool *pool, PlkError *err)
 
 static bool has_config(PlkPool *pool)
 {
-    /* Of commands any may have defined or undefined it since. */
+    /* Any other command may have undefined it since. */
     if (pool->storage->role == PLK_STORAGE_COMMAND && !plk_state_has_config(pool->storage, pool->name))
         return false;
-    return plk_pool_state(pool).persistent;
+    PLK_LOCKED(&pool->lock);
+    return pool->persistent && !pool->gone;
 }
 
 int plk_pool_set_autostart(PlkPool *pool, bool on, PlkError *err)

@@ -64,6 +64,7 @@ static void live_as(PlkStorageRole role)
     CHECK_OK(plk_pool_delete(pool, 0, &err), err);
     CHECK(!there("p") && there("config/p.xml"));
     CHECK_OK(plk_pool_undefine(pool, &err), err);
+    CHECK_CODE(plk_pool_set_autostart(pool, true, &err), 1);
     CHECK(!there("config/p.xml") && !there("config/autostart/p.xml"));
     CHECK_INT(count_pools(storage, 0), 0);
     CHECK_STR(told, "defined built started stopped deleted undefined");
