@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -111,17 +112,21 @@ def mounted(directory, *options):
 class Daemon:
     """ploopd on a state and a socket of its own, ended with the block."""
 
-    def __init__(self, *options, state='dstate', socket='sock'):
-        self.words, self.state, self.socket = options, state, os.path.abspath(socket)
+    def __init__(self, *options, state='dstate', path='sock'):
+        self.words, self.state, self.socket = options, state, os.path.abspath(path)
 
     def __enter__(self):
         os.makedirs(self.state, exist_ok=True)
         self.log = open(f'{self.state}.log', 'ab')
         self.process = subprocess.Popen([PLOOPD, '--foreground', '--socket', self.socket, '--state-dir', self.state,
                                          *self.words], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        wait_until('the socket of ploopd', lambda: os.path.exists(self.socket) or self.process.poll() is not None)
+        wait_until('ploopd answers', lambda: self.answers() or self.process.poll() is not None)
         check(self.process.poll() is None, 'ploopd ended: ' + get(f'{self.state}.log').decode())
         return self
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.socket) == 0
 
     def kill(self):
         self.process.kill()
