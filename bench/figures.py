@@ -7,48 +7,13 @@ usage: figures.py BUILD_DIR [WORK_DIR]
 Ours and the peer take turns; the median ratio counts. "ratio" is as the target words it. Needs about 8 GiB in
 WORK_DIR (default: a temporary directory in /var/tmp). Parts that need root say so when they cannot run.
 """
-import os, platform, shutil, statistics, subprocess, sys, tempfile, time
+import os, shutil, statistics, subprocess, sys, tempfile
+
+from table import head, loop_mount, medians, ms, pairs, row, run, tail, timed
 
 build = os.path.abspath(sys.argv[1])
 ploop = os.path.join(build, "src/cli/ploop/ploop")
 here = os.path.dirname(os.path.abspath(__file__))
-rows = []
-
-
-def run(*argv, **kw):
-    return subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **kw)
-
-
-def timed(f):
-    start = time.monotonic()
-    f()
-    return time.monotonic() - start
-
-
-def row(name, ours, theirs, ratio, target, ok):
-    rows.append((name, ours, theirs, ratio, target, "" if ok is None else "ok" if ok else "SHORT"))
-    print("%-58s %12s %12s %8s  %-10s %s" % rows[-1], flush=True)
-
-
-def ms(seconds):
-    return "%.1f ms" % (seconds * 1e3)
-
-
-def pairs(rounds, ours, theirs):
-    """[(ours, theirs)] in turns, after the caches have settled (sync outside the clock)."""
-    got = []
-    for i in range(rounds):
-        os.sync()
-        a = timed(ours) if i % 2 else None
-        os.sync()
-        b = timed(theirs)
-        os.sync()
-        got.append((a if a is not None else timed(ours), b))
-    return got
-
-
-def medians(got):
-    return statistics.median(a for a, b in got), statistics.median(b for a, b in got)
 
 
 def engine(work):
@@ -143,16 +108,6 @@ def merge(work, name, mib, reflink):
     os.unlink(raw)
 
 
-def loop_mount(work, mkfs, size, name):
-    image, where = os.path.join(work, name + ".img"), os.path.join(work, name)
-    with open(image, "wb") as f:
-        f.truncate(size)
-    run(*mkfs, image)
-    os.mkdir(where)
-    run("mount", "-o", "loop", image, where)
-    return where
-
-
 def merge_reflink(work):
     if os.geteuid() != 0:
         return row("merge with reflink on xfs", "", "", "", "<= 0.05", None)
@@ -216,17 +171,10 @@ def churn(work):
     shutil.rmtree(vol)
 
 
-def machine():
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-    mem = next(int(l.split()[1]) >> 20 for l in open("/proc/meminfo") if l.startswith("MemTotal"))
-    return "%s, %d cores, %d GiB, Linux %s" % (cpu, os.cpu_count(), mem, platform.release())
-
-
 def main():
     base = sys.argv[2] if len(sys.argv) > 2 else "/var/tmp"
     work = tempfile.mkdtemp(prefix="ploopkit-bench-", dir=base)
-    print("machine: %s" % machine())
-    print("%-58s %12s %12s %8s  %-10s" % ("figure", "ours", "peer", "ratio", "target"))
+    head()
     try:
         engine(work)
         init(work)
@@ -236,8 +184,7 @@ def main():
         churn(work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    short = [r[0] for r in rows if r[5] == "SHORT"]
-    print("%d figures, %d short of their target%s" % (len(rows), len(short), ": " + "; ".join(short) if short else ""))
+    tail()
 
 
 main()
