@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Autostart: a link autostart/NAME.xml to the definition, and a marker in the runtime directory that tells that this boot
- * had its turn. The marker is volatile as the boot is.
+ * had its turn. The marker goes with the boot: boot.c.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -120,6 +120,9 @@ void plk_storage_active_pools(PlkStorage *storage, PlkPool ***ret, size_t *ret_n
 
 /* ---- between the files of the pools' half ---- */
 
+/* boot.c: what the runtime directory says of an earlier boot goes. */
+int plk_boot_begin(PlkStorage *storage, PlkError *err);
+
 /* pool.c */
 PlkPool *plk_pool_new(PlkStorage *storage, PlkPoolDef *def); /* def is taken over */
 /* STATE naming `what` if somebody has the turn, NO_POOL if the pool is gone by now, READ_ONLY. */

@@ -111,7 +111,7 @@ int plk_storage_reload(PlkStorage *s, PlkError *err)
 
 static int first_load(PlkStorage *s, PlkError *err)
 {
-    if (plk_storage_open_volumes(s, err) != 0 || plk_storage_load(s, true, err) != 0)
+    if (plk_boot_begin(s, err) != 0 || plk_storage_open_volumes(s, err) != 0 || plk_storage_load(s, true, err) != 0)
         return -1;
     if (s->role == PLK_STORAGE_DAEMON)
         plk_autostart_run(s);

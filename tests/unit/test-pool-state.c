@@ -158,6 +158,21 @@ TEST(pools_outlive_the_daemon)
     CHECK(state_of(storage, "p").active);
 }
 
+/* As after a boot with a state directory that is not below /run. */
+TEST(what_ran_before_this_boot_is_forgotten)
+{
+    base_make();
+    CHECK(mkdir("p", 0755) == 0);
+    put_config("p", UUID_A, "p");
+    plk_storage_close(must_open(PLK_STORAGE_DAEMON));
+    CHECK(there("run/p.xml") && rmdir("p") == 0);
+    plk_storage_close(must_open(PLK_STORAGE_COMMAND));
+    CHECK(there("run/p.xml"));
+    put("run/ploopkit/boot", "another one\n");
+    plk_storage_close(must_open(PLK_STORAGE_COMMAND));
+    CHECK(!there("run/p.xml") && !there("run/autostarted") && there("config/p.xml"));
+}
+
 TEST(a_command_takes_nothing_for_running_that_was_not_started)
 {
     base_make();
