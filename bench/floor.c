@@ -38,11 +38,10 @@ static int open_file(int dir, const char *name, size_t *size)
 {
     struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    struct stat st;
     struct statx stx;
     int fd;
 
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (statx(dir, name, AT_SYMLINK_NOFOLLOW, MASK, &stx) < 0)
         return -1;
     fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
     if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH, MASK, &stx) == 0)

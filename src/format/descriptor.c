@@ -60,14 +60,20 @@ int plk_descriptor_new(uint64_t size_sectors, uint32_t cluster_sectors, bool pre
     return 0;
 }
 
+void plk_descriptor_drop_tree(PlkDescriptor *desc)
+{
+    if (desc->tree)
+        xmlFreeDoc(desc->tree);
+    desc->tree = NULL;
+}
+
 void plk_descriptor_clear(PlkDescriptor *desc)
 {
     for (size_t i = 0; i < desc->n_images; i++)
         free(desc->images[i].file);
     free(desc->images);
     free(desc->shots);
-    if (desc->tree)
-        xmlFreeDoc(desc->tree);
+    plk_descriptor_drop_tree(desc);
     *desc = (PlkDescriptor){0};
 }
 

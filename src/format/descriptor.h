@@ -54,6 +54,8 @@ int plk_descriptor_parse(const char *text, size_t len, const char *name, PlkDesc
 int plk_descriptor_print(const PlkDescriptor *desc, char **ret, size_t *ret_len, PlkError *err);
 /* Deep copy, tree included. */
 int plk_descriptor_copy(const PlkDescriptor *desc, PlkDescriptor *ret, PlkError *err);
+/* What only printing needs: gone, for one that is to be looked at. */
+void plk_descriptor_drop_tree(PlkDescriptor *desc);
 void plk_descriptor_clear(PlkDescriptor *desc); /* frees the contents; a zeroed struct is fine */
 
 /* ---- questions and edits on the struct; indexes are into images/shots, -1 = none ---- */

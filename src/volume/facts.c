@@ -23,7 +23,6 @@
 #include "volume/ploop.h"
 #include "volume/probe.h"
 
-#define STATX_MASK (STATX_BASIC_STATS | STATX_BTIME)
 #define TRUST_AFTER_MS 20
 #define LABEL_MAX 4096
 
@@ -150,7 +149,7 @@ static bool is_volume_kind(const PlkPlace *place, const struct statx *stx)
 static int look(const PlkPlace *place, struct statx *ret)
 {
     if (!is_volume_name(place->name) ||
-        statx(place->dir, place->name, AT_SYMLINK_NOFOLLOW, STATX_MASK, ret) < 0 ||
+        statx(place->dir, place->name, AT_SYMLINK_NOFOLLOW, PLK_STATX_MASK, ret) < 0 ||
         !is_volume_kind(place, ret))
         return 1;
     return 0;
@@ -163,7 +162,7 @@ int plk_volume_stat(const PlkPlace *place, PlkVolumeFacts *facts, PlkError *err)
     if (look(place, &stx))
         return 1;
     if (facts->type == PLK_VOLUME_PLOOP)
-        return plk_ploop_stat(place, facts, err);
+        return plk_ploop_stat(place, &stx, facts);
     plk_facts_set_stat(facts, &stx);
     if (facts->format == PLK_FILE_RAW && facts->encryption == PLK_ENCRYPTION_NONE)
         facts->capacity = facts->physical;
@@ -240,23 +239,20 @@ static void set_unopened(PlkVolumeFacts *facts, const struct statx *stx, int err
         facts->reason = g_strdup_printf("it cannot be opened: %s", g_strerror(-error));
 }
 
-static int probe_opened(const PlkPlace *place, int fd, PlkVolumeFacts *facts, PlkError *err)
+static int probe_opened(const PlkPlace *place, int fd, const struct statx *stx, PlkVolumeFacts *facts, PlkError *err)
 {
-    struct statx stx;
     int r;
 
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_MASK, &stx) < 0)
-        return 1;
-    if (S_ISDIR(stx.stx_mode)) {
-        r = plk_ploop_probe(fd, place, facts, err);
+    if (S_ISDIR(stx->stx_mode)) {
+        r = plk_ploop_probe(fd, place, stx, facts, err);
         if (r <= 0)
             return r;
         facts->type = PLK_VOLUME_DIR;
         facts->format = PLK_FILE_DIR;
     }
-    plk_facts_set_stat(facts, &stx);
+    plk_facts_set_stat(facts, stx);
     facts->label = plk_facts_label(fd);
-    if (S_ISREG(stx.stx_mode))
+    if (S_ISREG(stx->stx_mode))
         probe_file(place, fd, facts);
     return 0;
 }
@@ -272,16 +268,19 @@ int plk_volume_probe(const PlkPlace *place, PlkVolumeFacts *ret, PlkError *err)
     PlkVolumeFacts facts = {
         .format = PLK_FILE_RAW, .encryption = PLK_ENCRYPTION_NONE, .backing_format = PLK_FILE_AUTO};
     PLK_CLOSE int fd = -1;
-    struct statx stx;
+    struct statx seen, stx;
     int r = 0;
 
     if (!is_volume_name(place->name))
         return 1;
-    fd = plk_place_open(place, O_RDONLY);
+    if (statx(place->dir, place->name, AT_SYMLINK_NOFOLLOW, PLK_STATX_MASK, &seen) < 0)
+        fd = -errno;
+    else
+        fd = plk_open_seen(place->dir, place->name, &seen, O_RDONLY, &stx);
     if (is_our_trouble(fd))
         return plk_fail_io(err, PLK_ERROR_OPEN, fd, "cannot look at '%s/%s'", place->dir_path, place->name);
     if (fd >= 0)
-        r = probe_opened(place, fd, &facts, err);
+        r = probe_opened(place, fd, &stx, &facts, err);
     else if (fd == -ENXIO || look(place, &stx))
         r = 1;
     else

@@ -2,7 +2,7 @@
 /*
  * Opening what stands in a pool directory. The directory may belong to somebody who wishes us ill: a name may
  * be a link, a fifo that never answers, a device, a second name of somebody else's file. So a name is opened
- * beneath its directory only, without waiting, and judged by fstat of what was opened; nothing is looked up
+ * beneath its directory only, without waiting, and judged by statx of what was opened; nothing is looked up
  * twice.
  */
 #include <errno.h>
@@ -38,38 +38,44 @@ static int open_beneath(int dir, const char *name, int flags)
     return fd < 0 ? -errno : (int)fd;
 }
 
-static int judge(const struct stat *st, int flags)
+static int judge(const struct statx *stx, int flags)
 {
     bool writes = (flags & O_ACCMODE) != O_RDONLY;
 
-    if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+    if (!S_ISREG(stx->stx_mode) && !S_ISDIR(stx->stx_mode))
         return -ENXIO;
-    if (writes && S_ISREG(st->st_mode) && st->st_nlink > 1 && st->st_uid != geteuid())
+    if (writes && S_ISREG(stx->stx_mode) && stx->stx_nlink > 1 && stx->stx_uid != geteuid())
         return -EMLINK;
     return 0;
 }
 
-int plk_open_judged(int dir, const char *name, int flags)
+int plk_open_seen(int dir, const char *name, const struct statx *seen, int flags, struct statx *ret)
 {
-    struct stat st;
     PLK_CLOSE int fd = -1;
     int r;
 
     /* Opening alone may have effects (a watchdog device): what is no file already is not even opened. */
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    if (S_ISLNK(st.st_mode))
+    if (S_ISLNK(seen->stx_mode))
         return -ELOOP;
-    r = judge(&st, O_RDONLY);
+    r = judge(seen, O_RDONLY);
     if (r < 0)
         return r;
     fd = open_beneath(dir, name, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return fd;
-    if (fstat(fd, &st) < 0)
+    if (statx(fd, "", AT_EMPTY_PATH, PLK_STATX_MASK, ret) < 0)
         return -errno;
-    r = judge(&st, flags);
+    r = judge(ret, flags);
     return r < 0 ? r : PLK_TAKE_FD(fd);
+}
+
+int plk_open_judged(int dir, const char *name, int flags)
+{
+    struct statx stx;
+
+    if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MODE, &stx) < 0)
+        return -errno;
+    return plk_open_seen(dir, name, &stx, flags, &stx);
 }
 
 int plk_place_open(const PlkPlace *place, int flags)

@@ -12,6 +12,13 @@
 bool plk_name_is_component(const char *name);
 /* plk_place_open() for a path of any number of components beneath `dir`. */
 int plk_open_judged(int dir, const char *name, int flags);
+/* What everybody here asks statx for. */
+#define PLK_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME)
+/*
+ * The same for a name that was just looked at, with statx and without following links: the place to decide whether it is
+ * opened at all. *ret: of what was opened then.
+ */
+int plk_open_seen(int dir, const char *name, const struct statx *seen, int flags, struct statx *ret);
 
 /* ---- facts.c ---- */
 

@@ -21,12 +21,12 @@
 /* ---- ploop-probe.c ---- */
 
 /*
- * dir_fd: an opened directory, place: where it stands. 0 with *ret filled in when it is a ploop volume,
+ * dir_fd: an opened directory, stx: of it, place: where it stands. 0 with *ret filled in when it is a ploop volume,
  * however damaged (reason); 1 when it is an ordinary directory; -1 for NO_MEMORY and the like.
  */
-int plk_ploop_probe(int dir_fd, const PlkPlace *place, PlkVolumeFacts *ret, PlkError *err);
-/* plk_volume_stat() for these: fingerprint, sizes, owner and times anew; 1 when it is gone. */
-int plk_ploop_stat(const PlkPlace *place, PlkVolumeFacts *facts, PlkError *err);
+int plk_ploop_probe(int dir_fd, const PlkPlace *place, const struct statx *stx, PlkVolumeFacts *ret, PlkError *err);
+/* plk_volume_stat() for these: fingerprint, sizes, owner and times anew; stx: of the directory; 1 when it is gone. */
+int plk_ploop_stat(const PlkPlace *place, const struct statx *stx, PlkVolumeFacts *facts);
 /* The name of an image beneath the volume's directory, in `file` as the descriptor has it; NULL: it lies outside. */
 const char *plk_ploop_image_name(const PlkPlace *place, const char *file);
 

@@ -7,6 +7,7 @@
 
 #include "io/lock.h"
 #include "pool-dir.h"
+#include "volume/descriptor-cache.h"
 #include "volume/stream.h"
 
 #define SIZE (8 * MIB)
@@ -301,6 +302,42 @@ TEST(a_change_of_any_file_shows)
     CHECK_INT(rename("a", "b"), 0);
     CHECK_INT(plk_volume_stat(&at, &after, &err), 1);
     plk_volume_facts_clear(&before);
+}
+
+static PlkKnownDescriptor *know(uint64_t size_sectors)
+{
+    PlkDescriptor desc;
+    PlkKnownDescriptor *known;
+    char *text;
+    size_t len;
+    PlkError err;
+
+    CHECK_OK(plk_descriptor_new(size_sectors, 2048, false, false, "root.hds", &desc, &err), err);
+    CHECK_OK(plk_descriptor_print(&desc, &text, &len, &err), err);
+    plk_descriptor_clear(&desc);
+    known = plk_known_descriptor(text, len, "x", &err);
+    if (!known)
+        test_fail(__FILE__, __LINE__, "%s", err.message);
+    free(text);
+    CHECK_INT(known->desc.size_sectors, size_sectors);
+    return known;
+}
+
+TEST(descriptors_alike_are_understood_once_and_others_are_their_own)
+{
+    PlkKnownDescriptor *first = know(2048), *again = know(2048), *other;
+    PlkError err;
+
+    CHECK(first == again);
+    for (unsigned i = 2; i < 100; i++)
+        plk_known_descriptor_unref(know(i * 2048));
+    other = know(2048); /* pushed out meanwhile; who holds the first one keeps it */
+    CHECK(other != first && first->desc.n_images == 1 && strcmp(first->desc.images[0].file, "root.hds") == 0);
+    plk_known_descriptor_unref(first);
+    plk_known_descriptor_unref(again);
+    plk_known_descriptor_unref(other);
+    for (int i = 0; i < 2; i++)
+        CHECK(!plk_known_descriptor("<a/>", 4, "x", &err) && err.code == PLK_ERROR_DESCRIPTOR);
 }
 
 /* ---- clones ---- */
