@@ -121,9 +121,19 @@ static int own_file(void *arg, const PlkPloopDir *dir, const char *name, PlkErro
         plk_error_prefix(err, "'%s/%s': ", dir->real, name);
         return -1;
     }
+    return 0;
+}
+
+static int sync_file(void *arg, const PlkPloopDir *dir, const char *name, PlkError *err)
+{
+    PLK_CLOSE int fd = plk_open_judged(dir->fd, name, O_RDONLY);
+
+    if (fd < 0)
+        return plk_fail_io(err, PLK_ERROR_OPEN, fd, "cannot open '%s/%s'", dir->real, name);
     return fsync(fd) < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, -errno, "'%s/%s'", dir->real, name) : 0;
 }
 
+/* Synced when all are as they shall be: a journal writes that out once. */
 int plk_ploop_finish(const PlkPlace *at, const PlkPloopDir *dir, const PlkPermissions *permissions, PlkError *err)
 {
     if (each_file(dir, own_file, (void *)permissions, err) < 0)
@@ -132,6 +142,8 @@ int plk_ploop_finish(const PlkPlace *at, const PlkPloopDir *dir, const PlkPermis
         plk_error_prefix(err, "'%s': ", dir->real);
         return -1;
     }
+    if (each_file(dir, sync_file, NULL, err) < 0)
+        return -1;
     return fsync(dir->fd) < 0 ? plk_fail_io(err, PLK_ERROR_SYNC, -errno, "'%s'", dir->real) : 0;
 }
 
