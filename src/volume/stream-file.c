@@ -18,6 +18,7 @@
 #include "base/math.h"
 
 #define ZEROS (64u << 10)
+#define FLUSH_STEP (8u << 20) /* written back while more comes in: little is left for the end */
 
 typedef struct FileStream {
     PlkStream stream;
@@ -118,8 +119,18 @@ static int check_room(PlkStream *s, uint64_t len)
     return 0;
 }
 
+static void flush_behind(PlkStream *s, uint64_t from)
+{
+    uint64_t begin = plk_round_down(from, FLUSH_STEP), end = plk_round_down(s->position, FLUSH_STEP);
+
+    if (begin < end)
+        (void)sync_file_range(s->fd, (off_t)begin, (off_t)(end - begin), SYNC_FILE_RANGE_WRITE);
+}
+
 static int write_here(PlkStream *s, const unsigned char *buf, size_t len)
 {
+    uint64_t from = s->position;
+
     while (len) {
         ssize_t n = pwrite(s->fd, buf, len, (off_t)s->position);
 
@@ -131,6 +142,7 @@ static int write_here(PlkStream *s, const unsigned char *buf, size_t len)
         len -= (size_t)n;
         s->position += (uint64_t)n;
     }
+    flush_behind(s, from);
     return 0;
 }
 
