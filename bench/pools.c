@@ -161,46 +161,62 @@ static double time_floor(const char *target, FloorKind kind, size_t wanted)
 
 /* ---- fill ---- */
 
-static void copy_file(int from, int to, const char *name)
-{
-    static char buffer[1 << 21];
-    int in = openat(from, name, O_RDONLY | O_CLOEXEC), out = openat(to, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ssize_t n = in < 0 ? -1 : read(in, buffer, sizeof buffer);
-    ssize_t used = n;
+/* What a volume is copied from, read once; zeros at the end of a file become a hole. */
+static struct {
+    const char *name;
+    char bytes[1 << 21];
+    size_t used;
+    off_t length;
+} files[] = {{.name = "DiskDescriptor.xml"}, {.name = "root.hds"}};
 
-    while (used > 0 && buffer[used - 1] == 0)
-        used--;
-    if (out < 0 || n < 0 || n == sizeof buffer || write(out, buffer, (size_t)used) != used || ftruncate(out, n) < 0) {
-        perror(name);
-        exit(1);
-    }
-    close(in);
-    close(out);
+static void must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    perror(what);
+    exit(1);
 }
 
-static void copy_volume(int from, int target, const char *name)
+static void read_source(const char *source)
 {
-    int to = mkdirat(target, name, 0711) < 0 ? -1 : openat(target, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autofree char *path = g_strconcat(source, "/", files[i].name, NULL);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (to < 0) {
-        perror(name);
-        exit(1);
+        files[i].length = fd < 0 ? -1 : read(fd, files[i].bytes, sizeof files[i].bytes);
+        must(files[i].length >= 0 && files[i].length < (off_t)sizeof files[i].bytes, path);
+        for (files[i].used = (size_t)files[i].length; files[i].used && !files[i].bytes[files[i].used - 1];)
+            files[i].used--;
+        close(fd);
     }
-    copy_file(from, to, "DiskDescriptor.xml");
-    copy_file(from, to, "root.hds");
-    close(to);
+}
+
+static void put_volume(int target, const char *name)
+{
+    int dir = mkdirat(target, name, 0711) < 0 ? -1 : openat(target, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    must(dir >= 0, name);
+    for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+        int fd = openat(dir, files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        must(fd >= 0 && write(fd, files[i].bytes, files[i].used) == (ssize_t)files[i].used &&
+                 ftruncate(fd, files[i].length) == 0,
+             name);
+        close(fd);
+    }
+    close(dir);
 }
 
 static void fill(const char *source, const char *target, unsigned n)
 {
-    int from = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char name[16];
 
+    read_source(source);
     for (unsigned i = 0; i < n; i++) {
         snprintf(name, sizeof name, "v%06u", i);
-        copy_volume(from, to, name);
+        put_volume(to, name);
     }
-    close(from);
     close(to);
 }
 
@@ -293,21 +309,21 @@ static double time_lookup(const char *name)
 
 static void lookup(const char *target, const char *source)
 {
-    int from = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     double took[LOOKUPS];
     char name[32];
 
+    read_source(source);
     refresh();
     for (int i = 0; i < LOOKUPS; i++) {
         g_autofree char *path = NULL;
 
         snprintf(name, sizeof name, "v%06d-new", i * 7);
-        copy_volume(from, to, name);
+        put_volume(to, name);
         took[i] = time_lookup(name);
         path = g_strconcat(target, "/", name, NULL);
         nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     }
-    close(from);
     close(to);
     printf("%.6f %.6f", quantile(took, LOOKUPS, 0.98), median(took, LOOKUPS));
 }

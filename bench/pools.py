@@ -189,7 +189,7 @@ def create(work):
     def one():
         ours.append(bench("create", where, "v", 100 << 30)[0])
 
-    for i in range(5):
+    for i in range(15):
         pair = pairs(1, one, theirs)[0]
         ours[-1] = (ours[-1], pair[1])
         shutil.rmtree(where + "/v")

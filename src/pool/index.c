@@ -11,6 +11,7 @@
 typedef struct Chunk {
     int refs;
     unsigned n;
+    unsigned bad; /* of them; counted when it joins a list */
     PlkVolume *items[];
 } Chunk;
 
@@ -22,7 +23,7 @@ typedef struct Slot {
 
 struct PlkVolumeList {
     int refs;
-    size_t n, n_slots;
+    size_t n, n_slots, bad;
     Slot slots[];
 };
 
@@ -95,6 +96,15 @@ static void copy_items(Chunk *to, unsigned at, const Chunk *from, unsigned first
         to->items[at + i] = plk_volume_ref(from->items[first + i]);
 }
 
+/* It is filled. */
+static Chunk *finish_chunk(Chunk *chunk)
+{
+    chunk->bad = 0;
+    for (unsigned i = 0; i < chunk->n; i++)
+        chunk->bad += chunk->items[i]->state == PLK_STATE_BROKEN || chunk->items[i]->state == PLK_STATE_INCOMPLETE;
+    return chunk;
+}
+
 /* The first record in it whose name is not smaller. */
 static unsigned seek_in_chunk(const Chunk *chunk, const char *name)
 {
@@ -124,10 +134,11 @@ static PlkVolumeList *new_list(size_t n_slots)
 
 static void count(PlkVolumeList *list)
 {
-    list->n = 0;
+    list->n = list->bad = 0;
     for (size_t i = 0; i < list->n_slots; i++) {
         list->slots[i].before = list->n;
         list->n += list->slots[i].chunk->n;
+        list->bad += list->slots[i].chunk->bad;
     }
 }
 
@@ -149,6 +160,11 @@ void plk_volume_list_unref(PlkVolumeList *list)
 size_t plk_volume_list_count(const PlkVolumeList *list)
 {
     return list->n;
+}
+
+size_t plk_index_count_bad(const PlkVolumeList *list)
+{
+    return list->bad;
 }
 
 PlkVolume *plk_volume_list_at(const PlkVolumeList *list, size_t i)
@@ -175,6 +191,7 @@ PlkVolumeList *plk_index_build(PlkVolume **sorted, size_t n)
 
         list->slots[i].chunk = new_chunk((unsigned)here);
         memcpy(list->slots[i].chunk->items, sorted + first, here * sizeof sorted[0]);
+        finish_chunk(list->slots[i].chunk);
     }
     count(list);
     return list;
@@ -220,9 +237,9 @@ static PlkVolumeList *with_chunks(const PlkVolumeList *list, size_t slot, Chunk 
     for (size_t i = 0; i < MAX(list->n_slots, (size_t)1); i++) {
         if (i == slot) {
             if (a)
-                copy->slots[to++].chunk = a;
+                copy->slots[to++].chunk = finish_chunk(a);
             if (b)
-                copy->slots[to++].chunk = b;
+                copy->slots[to++].chunk = finish_chunk(b);
         } else {
             g_atomic_int_inc(&list->slots[i].chunk->refs);
             copy->slots[to++].chunk = list->slots[i].chunk;

@@ -21,6 +21,8 @@ PlkVolumeList *plk_index_build(PlkVolume **sorted, size_t n);
 PlkVolume *plk_index_find(const PlkVolumeList *list, const char *name);
 /* Where it is, or would be. */
 size_t plk_index_seek(const PlkVolumeList *list, const char *name);
+/* How many are broken or incomplete; at once. */
+size_t plk_index_count_bad(const PlkVolumeList *list);
 /* New lists; the old one stays as it is. The reference to volume is taken. */
 PlkVolumeList *plk_index_with(const PlkVolumeList *list, PlkVolume *volume);
 PlkVolumeList *plk_index_without(const PlkVolumeList *list, const char *name);

@@ -112,10 +112,6 @@ void plk_pool_count_volumes(PlkPool *pool, size_t *ret_n, size_t *ret_broken)
         return;
     list = plk_live_list(live);
     *ret_n = plk_volume_list_count(list);
-    for (size_t i = 0; i < *ret_n; i++) {
-        PlkVolumeState state = plk_volume_list_at(list, i)->state;
-
-        *ret_broken += state == PLK_STATE_BROKEN || state == PLK_STATE_INCOMPLETE;
-    }
+    *ret_broken = plk_index_count_bad(list);
     plk_volume_list_unref(list);
 }

@@ -11,7 +11,7 @@ static PlkVolume *record(unsigned number)
 {
     PlkVolumeFacts facts = {.capacity = number};
 
-    return plk_volume_new(g_strdup_printf("v%05u", number), PLK_STATE_GOOD, NULL, &facts);
+    return plk_volume_new(g_strdup_printf("v%05u", number), number % 5, NULL, &facts); /* in all states */
 }
 
 static PlkVolumeList *build(unsigned n, unsigned step)
@@ -29,7 +29,7 @@ static PlkVolumeList *build(unsigned n, unsigned step)
 /* Every name that should be there is, in order, and nothing else. */
 static void check_list(const PlkVolumeList *list, const bool present[NAMES])
 {
-    size_t at = 0;
+    size_t at = 0, bad = 0;
     char name[16];
 
     for (unsigned i = 0; i < NAMES; i++) {
@@ -42,10 +42,12 @@ static void check_list(const PlkVolumeList *list, const bool present[NAMES])
         if (found) {
             CHECK_STR(plk_volume_list_at(list, at)->name, name);
             CHECK_INT(found->facts.capacity, i);
+            bad += found->state == PLK_STATE_BROKEN || found->state == PLK_STATE_INCOMPLETE;
             at++;
         }
     }
     CHECK_INT(plk_volume_list_count(list), at);
+    CHECK_INT(plk_index_count_bad(list), bad);
 }
 
 TEST(an_empty_list_has_nothing_in_it)
