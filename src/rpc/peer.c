@@ -17,7 +17,7 @@
 #include "rpc/server.h"
 #include "rpc/stream.h"
 
-#define UNKNOWN_FRAME_MAX 65536u /* from a peer that has not shown who it is */
+#define UNKNOWN_FRAME_MAX 65536u /* from a peer that has not shown who it is, or what it wants */
 #define OUT_MAX (64u << 20)
 
 PlkPeer *plk_peer_ref(PlkPeer *peer)
@@ -93,7 +93,7 @@ static int check_length(PlkPeer *peer, uint32_t length)
     bool known;
 
     pthread_mutex_lock(&peer->lock);
-    known = peer->authenticated;
+    known = peer->authenticated && peer->opened;
     pthread_mutex_unlock(&peer->lock);
     return length < PLK_FRAME_HEAD || length > (known ? PLK_FRAME_MAX : UNKNOWN_FRAME_MAX) ? -EPROTO : 0;
 }

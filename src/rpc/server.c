@@ -384,7 +384,7 @@ static void look_after(PlkPeer *peer, void *arg)
     bool unknown;
 
     pthread_mutex_lock(&peer->lock);
-    unknown = (!peer->authenticated || !peer->handshaken) && !peer->closed;
+    unknown = (!peer->authenticated || !peer->handshaken || !peer->opened) && !peer->closed;
     pthread_mutex_unlock(&peer->lock);
     plk_keepalive_tick(peer, round->now, options->keepalive_ms, options->keepalive_count);
     if (!unknown)

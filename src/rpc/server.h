@@ -58,7 +58,7 @@ typedef struct PlkServerOptions {
     unsigned max_peers;        /* 0 = 5000; beyond, a peer's first call is answered with a refusal */
     unsigned max_unknown;      /* 0 = 1000 that have not shown who they are; beyond, the oldest goes */
     unsigned max_threads;      /* 0 = 1024 */
-    unsigned handshake_ms;     /* 0 = 10000: until a peer must have shown who it is */
+    unsigned handshake_ms;     /* 0 = 10000: until a peer must have shown who it is, and have opened its connection */
     unsigned keepalive_ms;     /* 0 = 5000: silence after which a peer that asked for it is pinged */
     unsigned keepalive_count;  /* 0 = 5: pings without an answer that end it */
     const PlkProgram *const *programs; /* NULL-terminated */
