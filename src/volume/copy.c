@@ -93,6 +93,8 @@ static int copy_run(Copy *c, uint64_t at, uint64_t end)
             return (int)n;
         if (n == 0)
             return -ENODATA; /* somebody shortened the source */
+        /* It is synced at the end: the disk may begin with it now. */
+        (void)sync_file_range(c->out, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
         at += (uint64_t)n;
         r = plk_pace(&c->pace, (uint64_t)n);
     }
