@@ -113,7 +113,12 @@ static void read_names(Floor *floor, DIR *d)
     }
 }
 
-size_t floor_run(const char *path, FloorKind kind, unsigned threads)
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+size_t floor_run(const char *path, FloorKind kind, unsigned threads, bool sorted)
 {
     DIR *d = opendir(path);
     Floor floor = {.kind = kind};
@@ -124,6 +129,8 @@ size_t floor_run(const char *path, FloorKind kind, unsigned threads)
         return 0;
     floor.dir = dirfd(d);
     read_names(&floor, d);
+    if (sorted && floor.n)
+        qsort(floor.names, floor.n, sizeof floor.names[0], by_name);
     while (n + 1 < threads && n < THREADS_MAX && pthread_create(&others[n], NULL, work, &floor) == 0)
         n++;
     work(&floor);

@@ -6,8 +6,8 @@
  *   bench-pools fill SOURCE TARGET N         N copies of a ploop volume's descriptor and base image, v000000 and on
  *   bench-pools refresh TARGET ROUNDS        medians: first, its floor, ratio; unchanged, its floor, ratio
  *   bench-pools first TARGET                 one refresh with an empty index
- *   bench-pools floor TARGET                 the floor of that
- *   bench-pools memory TARGET                seconds of an unchanged refresh (median), bytes resident, at most
+ *   bench-pools floor TARGET                 the floor of that, in the same order
+ *   bench-pools memory TARGET                seconds of an unchanged refresh (median), bytes resident, at most, volumes
  *   bench-pools lookup TARGET SOURCE         p98 and median of lookups of volumes just put there
  *   bench-pools info TARGET                  p99 and slowest info of a volume, then of the pool, during refreshes
  *   bench-pools clone TARGET FROM NAME WAY   WAY: reflink or copy
@@ -147,10 +147,10 @@ static double time_refresh(void)
     return now() - start;
 }
 
-static double time_floor(const char *target, FloorKind kind, size_t wanted)
+static double time_floor(const char *target, FloorKind kind, bool sorted, size_t wanted)
 {
     double start = now();
-    size_t n = floor_run(target, kind, threads());
+    size_t n = floor_run(target, kind, threads(), sorted);
 
     if (wanted && n != wanted) {
         fprintf(stderr, "bench: the floor saw %zu volumes, the pool has %zu\n", n, wanted);
@@ -241,7 +241,7 @@ static void turn(Turns *t, const char *target, FloorKind kind, size_t wanted)
 {
     if (t->n % 2)
         t->ours[t->n] = time_refresh();
-    t->floor[t->n] = time_floor(target, kind, wanted);
+    t->floor[t->n] = time_floor(target, kind, false, wanted);
     if (t->n % 2 == 0)
         t->ours[t->n] = time_refresh();
     t->ratio[t->n] = t->ours[t->n] / t->floor[t->n];
@@ -290,7 +290,7 @@ static void unchanged(const char *target)
     refresh();
     for (int i = 0; i < UNCHANGED_ROUNDS; i++)
         took[i] = time_refresh();
-    printf("%.6f %.0f %.0f", median(took, UNCHANGED_ROUNDS), status_bytes("VmRSS:"), status_bytes("VmHWM:"));
+    printf("%.6f %.0f %.0f %zu", median(took, UNCHANGED_ROUNDS), status_bytes("VmRSS:"), status_bytes("VmHWM:"), count_good());
 }
 
 /* ---- one volume ---- */
@@ -360,7 +360,7 @@ static void info(const char *target)
     if (pthread_create(&thread, NULL, refresh_often, &done))
         die("thread");
     for (unsigned at = 1; !g_atomic_int_get(&done) && n < SAMPLES_MAX; n++) {
-        snprintf(name, sizeof name, "v%06u", at = at * 7919 % 9973);
+        snprintf(name, sizeof name, "v%06u", at = at * 7919 % 99991);
         volume[n] = time_lookup(name);
         whole[n] = time_info();
         usleep(500);
@@ -436,7 +436,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc == 3 && !strcmp(argv[1], "floor")) {
-        printf("%.6f\n", time_floor(argv[2], FLOOR_PROBE, 0));
+        printf("%.6f\n", time_floor(argv[2], FLOOR_PROBE, true, 0));
         return 0;
     }
     if (argc >= 3) {

@@ -21,7 +21,7 @@ def row(name, ours, theirs, ratio, target, ok):
 
 
 def ms(seconds):
-    return "%.1f ms" % (seconds * 1e3)
+    return "%.1f ms" % (seconds * 1e3) if seconds >= 1e-3 else "%.0f us" % (seconds * 1e6)
 
 
 def pairs(rounds, ours, theirs):
