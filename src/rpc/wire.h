@@ -16,7 +16,6 @@
 
 #define PLK_PROGRAM_REMOTE 0x20008086u    /* libvirt's */
 #define PLK_PROGRAM_KEEPALIVE 0x6b656570u /* libvirt's */
-#define PLK_PROGRAM_PLOOPKIT 0x706c6f70u  /* ours: docs/protocol/ploopkit.md */
 
 #define PLK_FRAME_HEAD 28u           /* length word and header; the length counts itself */
 #define PLK_FRAME_MAX (33554432u + 4) /* a longer one ends the connection */
