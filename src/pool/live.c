@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "pool/stage.h"
 #include "pool/watch.h"
+
+#define TRIM_FROM 10000 /* volumes, some MiB */
 
 int plk_live_hold(PlkPool *pool, PlkPoolVolumes **ret, PlkError *err)
 {
@@ -20,11 +23,22 @@ int plk_live_hold(PlkPool *pool, PlkPoolVolumes **ret, PlkError *err)
     return 0;
 }
 
+/* What a hundred thousand volumes took is not kept for a next time that may never come. */
+static void give_memory_back(size_t volumes)
+{
+    if (volumes > TRIM_FROM)
+        malloc_trim(0);
+}
+
 void plk_live_release(PlkPoolVolumes *live)
 {
+    size_t volumes;
+
     if (!g_atomic_int_dec_and_test(&live->refs))
         return;
+    volumes = plk_volume_list_count(live->list);
     plk_volume_list_unref(live->list);
+    give_memory_back(volumes);
     close(live->dir);
     pthread_cond_destroy(&live->refreshed);
     pthread_mutex_destroy(&live->lock);
