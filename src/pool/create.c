@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "pool/incomplete.h"
-#include "pool/stage.h"
+#include "pool/watch.h"
 #include "pool/work.h"
 
 typedef struct Birth {
@@ -89,20 +89,22 @@ static int build(const Birth *birth, const PlkPlace *at, PlkError *err)
 
 static int bear(const Birth *birth, PlkError *err)
 {
-    const PlkPoolVolumes *live = birth->work.live;
-    PlkStage stage;
-    int r;
+    PlkPoolVolumes *live = birth->work.live;
+    PlkPlace place;
+    int r = plk_stage_enter(&live->stage, birth->work.name, &place, err);
 
-    if (plk_stage_open(live->dir, live->path, live->storage->machine_id, birth->work.name, &stage, err) < 0)
+    if (r < 0)
         return -1;
-    r = build(birth, &stage.place, err);
+    if (r > 0)
+        plk_watch_tidy(live->storage);
+    r = build(birth, &place, err);
     if (r == 0 && plk_job_cancelled(birth->work.job))
         r = plk_fail(err, PLK_ERROR_CANCELLED, "making volume '%s' was stopped; nothing is left of it", birth->work.name);
     if (r == 0) /* a mark of an earlier volume of this name speaks of another file, but the name is free to lie */
         r = plk_incomplete_clear(live->dir, birth->work.name, err);
     if (r == 0)
-        r = plk_stage_publish(&stage, err);
-    plk_stage_close(&stage);
+        r = plk_stage_publish(&live->stage, &place, err);
+    plk_stage_leave(&live->stage, &place, live->storage->watch != NULL);
     return r;
 }
 

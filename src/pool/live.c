@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "pool/stage.h"
 #include "pool/watch.h"
 
 #define TRIM_FROM 10000 /* volumes, some MiB */
@@ -39,6 +38,7 @@ void plk_live_release(PlkPoolVolumes *live)
     volumes = plk_volume_list_count(live->list);
     plk_volume_list_unref(live->list);
     give_memory_back(volumes);
+    plk_stage_clear(&live->stage);
     close(live->dir);
     pthread_cond_destroy(&live->refreshed);
     pthread_mutex_destroy(&live->lock);
@@ -78,6 +78,7 @@ int plk_pool_open_volumes(PlkPool *pool, bool take_over, PlkError *err)
     live->dir = fcntl(pool->dir_fd, F_DUPFD_CLOEXEC, 3);
     live->path = g_strdup(pool->def->target);
     live->list = plk_index_build(NULL, 0);
+    plk_stage_init(&live->stage, live->dir, live->path, live->storage->machine_id);
     pthread_mutex_init(&live->lock, NULL);
     pthread_cond_init(&live->refreshed, NULL);
     if (live->dir >= 0 && pool->storage->role != PLK_STORAGE_LOOK)

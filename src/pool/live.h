@@ -16,6 +16,7 @@
 
 #include "pool/index.h"
 #include "pool/pool.h"
+#include "pool/stage.h"
 
 struct PlkPoolVolumes {
     int refs;
@@ -24,6 +25,7 @@ struct PlkPoolVolumes {
     int dir;       /* of our own, readable */
     char *path;    /* the target */
     int jobs;      /* that change something; atomic */
+    PlkStage stage;
 
     pthread_mutex_t lock; /* guards all that follows */
     pthread_cond_t refreshed;

@@ -21,6 +21,7 @@
 #define MACHINE_CHARS 16
 #define DEPTH_MAX 64
 #define TRIES 100
+#define KEEP_US (500 * G_TIME_SPAN_MILLISECOND)
 
 /* ---- removing what is left ---- */
 
@@ -74,22 +75,92 @@ static int make_locked(int stages, const char *name)
     return PLK_TAKE_FD(fd);
 }
 
-int plk_stage_open(int pool_dir, const char *pool_path, const char *machine, const char *name, PlkStage *ret, PlkError *err)
+/* Locked. A stage that somebody removed is none. 1: made, 0: there was one. */
+static int make_stage(PlkStage *stage)
 {
-    char stage[64];
+    char name[64];
+    struct stat st;
     int fd = -ESTALE;
 
+    if (stage->dir >= 0 && fstat(stage->dir, &st) == 0 && st.st_nlink > 0)
+        return 0;
     for (int i = 0; i < TRIES && (fd == -ESTALE || fd == -ENOENT || fd == -EEXIST); i++) {
-        PLK_CLOSE int stages = plk_private_open(pool_dir, STAGES, true);
+        PLK_CLOSE int stages = plk_private_open(stage->pool_dir, STAGES, true);
 
-        make_name(machine, stage);
-        fd = stages < 0 ? stages : make_locked(stages, stage);
+        make_name(stage->machine, name);
+        fd = stages < 0 ? stages : make_locked(stages, name);
     }
     if (fd < 0)
-        return plk_fail_errno(err, PLK_ERROR_SYSTEM, -fd, "cannot make a place to build volume '%s' in '%s'", name, pool_path);
-    *ret = (PlkStage){.pool_dir = pool_dir, .dir = fd, .name = g_strdup(stage)};
-    ret->place = (PlkPlace){.dir = fd, .dir_path = pool_path, .name = name};
-    return 0;
+        return fd;
+    if (stage->dir >= 0)
+        close(stage->dir);
+    g_free(stage->name);
+    stage->dir = fd;
+    stage->name = g_strdup(name);
+    return 1;
+}
+
+/* Locked. */
+static void remove_stage(PlkStage *stage)
+{
+    PLK_CLOSE int stages = stage->dir < 0 ? -1 : plk_private_open(stage->pool_dir, STAGES, false);
+
+    if (stage->dir < 0)
+        return;
+    if (stages >= 0)
+        remove_tree(stages, stage->name, 0);
+    close(stage->dir);
+    g_free(stage->name);
+    stage->dir = -1;
+    stage->name = NULL;
+    plk_private_tidy(stage->pool_dir, STAGES);
+}
+
+void plk_stage_init(PlkStage *stage, int pool_dir, const char *pool_path, const char *machine)
+{
+    *stage = (PlkStage){.pool_dir = pool_dir, .pool_path = pool_path, .machine = machine, .dir = -1};
+    pthread_mutex_init(&stage->lock, NULL);
+}
+
+void plk_stage_clear(PlkStage *stage)
+{
+    remove_stage(stage);
+    pthread_mutex_destroy(&stage->lock);
+}
+
+int plk_stage_enter(PlkStage *stage, const char *name, PlkPlace *ret, PlkError *err)
+{
+    int r, fd;
+
+    PLK_LOCKED(&stage->lock);
+    r = make_stage(stage);
+    fd = r < 0 ? r : fcntl(stage->dir, F_DUPFD_CLOEXEC, 3); /* stays when the stage is taken away and replaced */
+    if (fd < 0)
+        return plk_fail_errno(err, PLK_ERROR_SYSTEM, r < 0 ? -r : errno, "cannot make a place to build volume '%s' in '%s'",
+                              name, stage->pool_path);
+    stage->users++;
+    *ret = (PlkPlace){.dir = fd, .dir_path = stage->pool_path, .name = name};
+    return r;
+}
+
+void plk_stage_leave(PlkStage *stage, const PlkPlace *built, bool keep)
+{
+    remove_tree(built->dir, built->name, 0);
+    close(built->dir);
+    PLK_LOCKED(&stage->lock);
+    if (--stage->users)
+        return;
+    stage->left_at = g_get_monotonic_time();
+    if (!keep)
+        remove_stage(stage);
+}
+
+bool plk_stage_tidy(PlkStage *stage)
+{
+    PLK_LOCKED(&stage->lock);
+    if (stage->users == 0 && g_get_monotonic_time() - stage->left_at >= KEEP_US)
+        remove_stage(stage);
+    return stage->dir >= 0;
 }
 
 /* ---- publishing ---- */
@@ -109,32 +180,30 @@ static int rename_to_new(int from, int to, const char *name)
     return renameat(from, name, to, name) < 0 ? -errno : 0;
 }
 
-int plk_stage_publish(const PlkStage *stage, PlkError *err)
+/* A directory that a crash left under both names would be swept empty; a file that loses one of two names is still there. */
+static int sync_names(const PlkStage *stage, const PlkPlace *built)
 {
-    const char *name = stage->place.name, *path = stage->place.dir_path;
-    int r = rename_to_new(stage->dir, stage->pool_dir, name);
+    struct stat st;
+    bool file = fstatat(stage->pool_dir, built->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+
+    return fsync(stage->pool_dir) == 0 && (file || fsync(built->dir) == 0) ? 0 : -errno;
+}
+
+int plk_stage_publish(const PlkStage *stage, const PlkPlace *built, PlkError *err)
+{
+    const char *name = built->name, *path = built->dir_path;
+    int r = rename_to_new(built->dir, stage->pool_dir, name);
 
     if (r == -EEXIST)
         return plk_fail(err, PLK_ERROR_VOLUME_EXISTS, "'%s/%s' has come into being meanwhile; it is left as it is", path, name);
     if (r < 0)
         return plk_fail_errno(err, PLK_ERROR_RENAME, -r, "cannot give volume '%s/%s' its name", path, name);
-    if (fsync(stage->pool_dir) == 0 && fsync(stage->dir) == 0)
+    r = sync_names(stage, built);
+    if (r == 0)
         return 0;
-    r = errno;
     /* Nobody has been told of it yet: better none than one that a crash may take away. */
-    renameat(stage->pool_dir, name, stage->dir, name);
-    return plk_fail_errno(err, PLK_ERROR_SYNC, r, "cannot make the name of volume '%s/%s' durable", path, name);
-}
-
-void plk_stage_close(PlkStage *stage)
-{
-    PLK_CLOSE int stages = plk_private_open(stage->pool_dir, STAGES, false);
-
-    if (stages >= 0)
-        remove_tree(stages, stage->name, 0);
-    close(stage->dir);
-    plk_private_tidy(stage->pool_dir, STAGES);
-    g_free(stage->name);
+    renameat(stage->pool_dir, name, built->dir, name);
+    return plk_fail_errno(err, PLK_ERROR_SYNC, -r, "cannot make the name of volume '%s/%s' durable", path, name);
 }
 
 /* ---- sweeping ---- */

@@ -21,9 +21,11 @@
 
 #define EVENTS (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_ONLYDIR | IN_EXCL_UNLINK)
 #define SETTLE_MS 50 /* events that come together are taken together */
+#define TIDY_MS 500
 
 struct PlkWatch {
-    int fd, stop;
+    int fd, wake;
+    int stopping; /* atomic */
     pthread_t thread;
     pthread_mutex_t lock;
     GHashTable *live; /* by watch descriptor; a reference each */
@@ -40,27 +42,40 @@ static PlkPoolVolumes *find(PlkWatch *watch, int wd)
     return live;
 }
 
-static void refresh_one(gpointer wd, gpointer value, gpointer arg)
+/* Of each pool a reference, to go on without the lock; plk_live_release()d with the array. */
+static GPtrArray *all(PlkWatch *watch)
 {
-    plk_live_refresh(value, NULL, NULL);
+    GPtrArray *ret = g_ptr_array_new_with_free_func((GDestroyNotify)plk_live_release);
+    GHashTableIter i;
+    gpointer live;
+
+    PLK_LOCKED(&watch->lock);
+    g_hash_table_iter_init(&i, watch->live);
+    while (g_hash_table_iter_next(&i, NULL, &live)) {
+        g_atomic_int_inc(&((PlkPoolVolumes *)live)->refs);
+        g_ptr_array_add(ret, live);
+    }
+    return ret;
 }
 
 /* The kernel dropped events. */
 static void refresh_all(PlkWatch *watch)
 {
-    GHashTable *all = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)plk_live_release);
-    GHashTableIter i;
-    gpointer wd, live;
+    g_autoptr(GPtrArray) live = all(watch);
 
-    pthread_mutex_lock(&watch->lock);
-    g_hash_table_iter_init(&i, watch->live);
-    while (g_hash_table_iter_next(&i, &wd, &live)) {
-        g_atomic_int_inc(&((PlkPoolVolumes *)live)->refs);
-        g_hash_table_insert(all, wd, live);
-    }
-    pthread_mutex_unlock(&watch->lock);
-    g_hash_table_foreach(all, refresh_one, NULL);
-    g_hash_table_unref(all);
+    for (guint i = 0; i < live->len; i++)
+        plk_live_refresh(live->pdata[i], NULL, NULL);
+}
+
+/* True: there are stages yet, to be looked at again soon. */
+static bool tidy(PlkWatch *watch)
+{
+    g_autoptr(GPtrArray) live = all(watch);
+    bool more = false;
+
+    for (guint i = 0; i < live->len; i++)
+        more |= plk_stage_tidy(&((PlkPoolVolumes *)live->pdata[i])->stage);
+    return more;
 }
 
 static void look_again(PlkPoolVolumes *live, const char *name)
@@ -103,13 +118,16 @@ static void take(PlkWatch *watch, const char *buffer, size_t len)
 static void *run(void *arg)
 {
     PlkWatch *watch = arg;
-    struct pollfd p[2] = {{.fd = watch->fd, .events = POLLIN}, {.fd = watch->stop, .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = watch->fd, .events = POLLIN}, {.fd = watch->wake, .events = POLLIN}};
     char *buffer = g_malloc(65536);
+    uint64_t woken;
 
-    while ((poll(p, 2, -1) >= 0 || errno == EINTR) && !p[1].revents) {
+    while (poll(p, 2, tidy(watch) ? TIDY_MS : -1) >= 0 || errno == EINTR) {
         ssize_t n;
 
-        if (poll(&p[1], 1, SETTLE_MS) > 0)
+        if (p[0].revents && !p[1].revents)
+            poll(&p[1], 1, SETTLE_MS);
+        if (read(watch->wake, &woken, sizeof woken) > 0 && g_atomic_int_get(&watch->stopping))
             break;
         n = read(watch->fd, buffer, 65536);
         if (n > 0)
@@ -119,24 +137,32 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void wake(PlkWatch *watch)
+{
+    uint64_t one = 1;
+
+    if (write(watch->wake, &one, sizeof one) < 0)
+        return; /* it is awake */
+}
+
 int plk_watch_start(PlkStorage *storage, PlkError *err)
 {
     PlkWatch *watch = g_new0(PlkWatch, 1);
     int r;
 
     watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    watch->stop = eventfd(0, EFD_CLOEXEC);
+    watch->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch->live = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)plk_live_release);
     pthread_mutex_init(&watch->lock, NULL);
-    r = watch->fd < 0 || watch->stop < 0 ? errno : pthread_create(&watch->thread, NULL, run, watch);
+    r = watch->fd < 0 || watch->wake < 0 ? errno : pthread_create(&watch->thread, NULL, run, watch);
     if (r == 0) {
         storage->watch = watch;
         return 0;
     }
     if (watch->fd >= 0)
         close(watch->fd);
-    if (watch->stop >= 0)
-        close(watch->stop);
+    if (watch->wake >= 0)
+        close(watch->wake);
     g_hash_table_unref(watch->live);
     g_free(watch);
     return plk_fail_errno(err, PLK_ERROR_SYSTEM, r, "cannot watch directories");
@@ -145,15 +171,15 @@ int plk_watch_start(PlkStorage *storage, PlkError *err)
 void plk_watch_stop(PlkStorage *storage)
 {
     PlkWatch *watch = storage->watch;
-    uint64_t one = 1;
 
     if (!watch)
         return;
     storage->watch = NULL;
-    if (write(watch->stop, &one, sizeof one) == (ssize_t)sizeof one)
-        pthread_join(watch->thread, NULL);
+    g_atomic_int_set(&watch->stopping, 1);
+    wake(watch);
+    pthread_join(watch->thread, NULL);
     close(watch->fd);
-    close(watch->stop);
+    close(watch->wake);
     g_hash_table_unref(watch->live);
     pthread_mutex_destroy(&watch->lock);
     g_free(watch);
@@ -196,4 +222,10 @@ void plk_watch_remove(PlkPoolVolumes *live)
         if (value == live)
             inotify_rm_watch(watch->fd, GPOINTER_TO_INT(wd));
     g_hash_table_foreach_remove(watch->live, is_it, live);
+}
+
+void plk_watch_tidy(PlkStorage *storage)
+{
+    if (storage->watch)
+        wake(storage->watch);
 }

@@ -13,3 +13,5 @@ void plk_watch_stop(PlkStorage *storage);
 /* Nothing to do without a watch. */
 void plk_watch_add(PlkPoolVolumes *live);
 void plk_watch_remove(PlkPoolVolumes *live);
+/* There is a new stage, to be removed when nobody has used it for a while. */
+void plk_watch_tidy(PlkStorage *storage);

@@ -207,23 +207,67 @@ static void put(int dir, const char *name)
 TEST(a_volume_gets_its_name_whole_or_not_at_all)
 {
     PlkStage stage;
+    PlkPlace v;
 
     make_pool();
-    CHECK_OK(plk_stage_open(pool, path, MACHINE, "v", &stage, &err), err);
-    CHECK_STR(stage.place.dir_path, path);
-    put(stage.dir, "v");
+    plk_stage_init(&stage, pool, path, MACHINE);
+    CHECK_INT(plk_stage_enter(&stage, "v", &v, &err), 1);
+    CHECK_STR(v.dir_path, path);
+    put(v.dir, "v");
     CHECK(!exists("v"));
-    CHECK_OK(plk_stage_publish(&stage, &err), err);
+    CHECK_OK(plk_stage_publish(&stage, &v, &err), err);
     CHECK(exists("v"));
-    plk_stage_close(&stage);
+    plk_stage_leave(&stage, &v, false);
     CHECK(!exists(".ploopkit"));
 
-    CHECK_OK(plk_stage_open(pool, path, MACHINE, "v", &stage, &err), err);
-    put(stage.dir, "v");
-    CHECK_FAILS(plk_stage_publish(&stage, &err), err, PLK_ERROR_VOLUME_EXISTS);
-    plk_stage_close(&stage);
+    CHECK_INT(plk_stage_enter(&stage, "v", &v, &err), 1);
+    put(v.dir, "v");
+    CHECK_FAILS(plk_stage_publish(&stage, &v, &err), err, PLK_ERROR_VOLUME_EXISTS);
+    plk_stage_leave(&stage, &v, false);
+    CHECK(!exists(".ploopkit"));
     CHECK(exists("v"));
     CHECK_INT(unlinkat(pool, "v", 0), 0);
+    plk_stage_clear(&stage);
+    remove_pool();
+}
+
+TEST(a_stage_is_shared_kept_a_moment_and_replaced_when_it_was_taken_away)
+{
+    PlkStage stage;
+    PlkPlace a, b;
+    char name[128];
+
+    make_pool();
+    plk_stage_init(&stage, pool, path, MACHINE);
+    CHECK_INT(plk_stage_enter(&stage, "a", &a, &err), 1);
+    CHECK_INT(plk_stage_enter(&stage, "b", &b, &err), 0);
+    put(a.dir, "a");
+    put(b.dir, "b");
+    plk_stage_leave(&stage, &a, true);
+    CHECK_INT(faccessat(b.dir, "a", F_OK, 0), -1);
+    CHECK_OK(plk_stage_publish(&stage, &b, &err), err);
+    plk_stage_leave(&stage, &b, true);
+    CHECK(plk_stage_tidy(&stage));
+    CHECK(exists(".ploopkit/stage"));
+
+    /* Somebody cleans up while one is being built. */
+    CHECK_INT(plk_stage_enter(&stage, "a", &a, &err), 0);
+    snprintf(name, sizeof name, "%s/.ploopkit/stage/%s", path, stage.name);
+    CHECK_INT(rmdir(name), 0);
+    CHECK_INT(plk_stage_enter(&stage, "c", &b, &err), 1);
+    put(b.dir, "c");
+    CHECK_INT(openat(a.dir, "a", O_WRONLY | O_CREAT, 0600), -1);
+    CHECK_OK(plk_stage_publish(&stage, &b, &err), err);
+    plk_stage_leave(&stage, &a, true);
+    plk_stage_leave(&stage, &b, true);
+
+    g_usleep(600000);
+    CHECK(!plk_stage_tidy(&stage));
+    CHECK(!exists(".ploopkit"));
+    CHECK(exists("b") && exists("c"));
+    CHECK_INT(unlinkat(pool, "b", 0), 0);
+    CHECK_INT(unlinkat(pool, "c", 0), 0);
+    plk_stage_clear(&stage);
     remove_pool();
 }
 
@@ -235,19 +279,23 @@ static void note_foreign(void *arg, const char *stage)
 
 TEST(a_sweep_takes_what_the_dead_left_and_nothing_else)
 {
-    PlkStage alive;
+    PlkStage stage;
+    PlkPlace alive;
     unsigned swept = 0;
     int foreign = 0, dir;
     pid_t child;
 
     make_pool();
-    CHECK_OK(plk_stage_open(pool, path, MACHINE, "alive", &alive, &err), err);
+    plk_stage_init(&stage, pool, path, MACHINE);
+    CHECK_INT(plk_stage_enter(&stage, "alive", &alive, &err), 1);
     put(alive.dir, "alive");
     child = fork();
     if (child == 0) {
-        PlkStage dead;
+        PlkStage other;
+        PlkPlace dead;
 
-        if (plk_stage_open(pool, path, MACHINE, "dead", &dead, &err) == 0 && mkdirat(dead.dir, "dead", 0700) == 0) {
+        plk_stage_init(&other, pool, path, MACHINE);
+        if (plk_stage_enter(&other, "dead", &dead, &err) == 1 && mkdirat(dead.dir, "dead", 0700) == 0) {
             dir = openat(dead.dir, "dead", O_RDONLY);
             put(dir, "root.hds");
         }
@@ -258,12 +306,13 @@ TEST(a_sweep_takes_what_the_dead_left_and_nothing_else)
     plk_stages_sweep(pool, MACHINE, &swept, note_foreign, &foreign);
     CHECK_INT(swept, 1);
     CHECK_INT(foreign, 1);
-    CHECK_OK(plk_stage_publish(&alive, &err), err);
-    plk_stage_close(&alive);
+    CHECK_OK(plk_stage_publish(&stage, &alive, &err), err);
+    plk_stage_leave(&stage, &alive, false);
     CHECK_INT(unlinkat(pool, "alive", 0), 0);
     CHECK_INT(unlinkat(pool, ".ploopkit/stage/ffffffffffffffff-1", AT_REMOVEDIR), 0);
     plk_stages_sweep(pool, MACHINE, &swept, NULL, NULL);
     CHECK(!exists(".ploopkit"));
+    plk_stage_clear(&stage);
     remove_pool();
 }
 
