@@ -47,6 +47,7 @@ typedef struct PlkDaemon {
     const struct PlkConfig *config;
     struct PlkTls *tls; /* NULL: no TLS */
     const char *uri;    /* "storage:///system" */
+    char *socket;       /* whose files we made: the read-write one; NULL */
     bool polkit_access; /* each right is asked of polkit, as org.libvirt.api.OBJECT.RIGHT */
 } PlkDaemon;
 

@@ -114,19 +114,78 @@ static int listen_both(PlkDaemon *daemon, const PlkConfig *config, const char *p
     return listen_unix(daemon, &rw, err) < 0 || listen_unix(daemon, &ro, err) < 0 ? -1 : 0;
 }
 
-/* The units start the read-write socket first. */
-static int listen_systemd(PlkDaemon *daemon, const PlkConfig *config, int *ret_n, PlkError *err)
-{
-    int n = sd_listen_fds(1);
+/* A socket that was passed to us. */
+typedef struct Passed {
+    int fd;
+    char *path; /* g_free; "" = it has none */
+    bool read_only;
+} Passed;
 
-    *ret_n = n > 0 ? n : 0;
+static void clear_passed(gpointer data)
+{
+    g_free(((Passed *)data)->path);
+}
+
+static int look_at_passed(int fd, const char *name, Passed *ret, PlkError *err)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof a - 1;
+
+    if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0 || getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+        return plk_fail(err, PLK_ERROR_ARGUMENT, "systemd passed '%s', which is no unix stream socket that listens", name);
+    *ret = (Passed){.fd = fd, .path = g_strdup(a.sun_path)};
+    ret->read_only = g_str_has_suffix(name, "-ro.socket") || g_str_has_suffix(name, "-ro") || g_str_has_suffix(a.sun_path, "-ro");
+    return 0;
+}
+
+/* Of two units systemd passes the sockets in any order, so their names tell which is the read-only one. Where they do not, only
+ * the first may write. */
+static void settle_read_only(GArray *passed)
+{
+    bool told = false;
+
+    for (guint i = 0; i < passed->len; i++)
+        told |= g_array_index(passed, Passed, i).read_only;
+    for (guint i = 1; i < passed->len && !told; i++)
+        g_array_index(passed, Passed, i).read_only = true;
+}
+
+static int take_passed(GArray **ret, PlkError *err)
+{
+    g_auto(GStrv) names = NULL;
+    int n = sd_listen_fds_with_names(1, &names);
+
+    *ret = g_array_new(FALSE, TRUE, sizeof(Passed));
+    g_array_set_clear_func(*ret, clear_passed);
     for (int i = 0; i < n; i++) {
-        PlkListener listener = {.fd = SD_LISTEN_FDS_START + i, .name = i ? "systemd, read-only" : "systemd",
-                                .read_only = i == 1, .auth = config->auth};
+        Passed one;
+
+        if (look_at_passed(SD_LISTEN_FDS_START + i, names[i], &one, err) < 0)
+            return -1;
+        g_array_append_val(*ret, one);
+    }
+    settle_read_only(*ret);
+    return 0;
+}
+
+/* *ret_path: of the one that may write; g_free. */
+static int listen_systemd(PlkDaemon *daemon, const PlkConfig *config, int *ret_n, char **ret_path, PlkError *err)
+{
+    g_autoptr(GArray) passed = NULL;
+
+    if (take_passed(&passed, err) < 0)
+        return -1;
+    for (guint i = 0; i < passed->len; i++) {
+        const Passed *p = &g_array_index(passed, Passed, i);
+        PlkListener listener = {.fd = p->fd, .name = p->read_only ? "systemd, read-only" : "systemd",
+                                .read_only = p->read_only, .auth = config->auth};
 
         if (plk_server_listen(daemon->server, &listener, err) < 0)
             return -1;
+        if (!p->read_only && *p->path && !*ret_path)
+            *ret_path = g_strdup(p->path);
     }
+    *ret_n = (int)passed->len;
     return 0;
 }
 
@@ -220,29 +279,34 @@ static bool wants_sasl(const PlkConfig *config)
 int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
 {
     const PlkSaslOptions sasl = {.app = "libvirt", .allowed = (const char *const *)config->sasl_users};
-    g_autofree char *path = socket_path(config);
+    g_autofree char *path = socket_path(config), *passed = NULL;
     int n;
 
     if (wants_sasl(config) && plk_sasl_setup(&sasl, err) < 0)
         return -1;
-    if (listen_systemd(daemon, config, &n, err) < 0)
+    if (listen_systemd(daemon, config, &n, &passed, err) < 0)
         return -1;
-    if (n == 0 && path && listen_both(daemon, config, path, err) < 0)
-        return -1;
+    if (n == 0 && path) {
+        if (listen_both(daemon, config, path, err) < 0)
+            return -1;
+        daemon->socket = g_strdup(path);
+    }
     if (config->tcp && listen_plain_tcp(daemon, config, err) < 0)
         return -1;
     if (config->tls && listen_tls(daemon, config, err) < 0)
         return -1;
     if (n == 0 && !path && !config->tcp && !config->tls)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "no socket to listen on; give --socket PATH");
-    return path ? plk_storage_announce(daemon->storage, path, err) : 0;
+    if (!daemon->socket && !passed)
+        return 0;
+    return plk_storage_announce(daemon->storage, passed ? passed : daemon->socket, err);
 }
 
-void plk_unlisten(const PlkConfig *config)
+void plk_unlisten(PlkDaemon *daemon)
 {
-    g_autofree char *path = socket_path(config), *read_only = path ? g_strconcat(path, "-ro", NULL) : NULL;
+    g_autofree char *path = g_steal_pointer(&daemon->socket), *read_only = path ? g_strconcat(path, "-ro", NULL) : NULL;
 
-    if (sd_listen_fds(0) > 0 || !path)
+    if (!path)
         return;
     unlink(path);
     unlink(read_only);

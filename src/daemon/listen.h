@@ -17,8 +17,8 @@ int plk_bind_unix(const PlkUnixSocket *socket, PlkError *err);
 
 /* All that the config says, and what systemd has opened for us. ARGUMENT when there is nothing at all. */
 int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err);
-/* Removes our socket files. */
-void plk_unlisten(const PlkConfig *config);
+/* Removes the socket files that we made; systemd's are systemd's. */
+void plk_unlisten(PlkDaemon *daemon);
 
 /* Whether who connected may, by the list of users; fills in what is known of it. */
 void plk_admit(PlkPeer *peer, const PlkConfig *config);

@@ -148,7 +148,7 @@ static int serve(PlkDaemon *daemon, PlkError *err)
         r = plk_metrics_new(daemon, daemon->config->metrics, &metrics, err);
     if (r == 0) {
         r = run(daemon, err);
-        plk_unlisten(daemon->config);
+        plk_unlisten(daemon);
     }
     plk_metrics_free(metrics);
     plk_server_free(daemon->server);
