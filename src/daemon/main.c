@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ploopd: start, signals, end. */
 #include <glib.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,9 @@
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "rpc/tls.h"
+
+#define MALLOC_KEEPS (1 << 20) /* at the end of each thread's heap */
+#define MALLOC_MAPS_FROM (8 << 20)
 
 /* ---- peers ---- */
 
@@ -157,6 +161,15 @@ static int serve(PlkDaemon *daemon, PlkError *err)
     return r;
 }
 
+/* What a large pool took goes back to the system. As glibc has it, small chunks that are free wait in lists that no free() looks
+ * through, the limit above which the end of a heap is given back grows, and malloc_trim() leaves those ends alone. */
+static void tame_malloc(void)
+{
+    mallopt(M_MXFAST, 0);
+    mallopt(M_TRIM_THRESHOLD, MALLOC_KEEPS);
+    mallopt(M_MMAP_THRESHOLD, MALLOC_MAPS_FROM);
+}
+
 int main(int argc, char **argv)
 {
     plk_cleanup(plk_config_clear) PlkConfig config;
@@ -164,6 +177,7 @@ int main(int argc, char **argv)
     PlkError err;
     int r;
 
+    tame_malloc();
     plk_config_init(&config);
     r = plk_config_parse(&config, argc, argv, &err);
     plk_log_setup(config.verbose ? LOG_DEBUG : LOG_NOTICE);

@@ -74,7 +74,7 @@ def _():
         check(full < 150 or SANITIZED, f'{full} MiB')
         pool.destroy()
         after = rss(daemon.process)
-        check(after < before + 20 or SANITIZED, f'{before} MiB before, {full} with the pool, {after} after it')
+        check(after < before + 10 or SANITIZED, f'{before} MiB before, {full} with the pool, {after} after it')
         conn.close()
 
 
