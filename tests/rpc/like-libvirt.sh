@@ -1,62 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The same clients at a private libvirtd and at ploopd: what they get differs where differences.txt says so, and nowhere
-# else. docs/protocol/differences.md has the reasons. `REWRITE=1` writes the list anew, to be looked at.
-. "${0%/*}/../lib/libvirt.sh"
-. "${0%/*}/../lib/functions.sh"
-here=$_tests/rpc
-PLOOPD=$(readlink -f "${PLOOPD:-$_tests/../build/src/daemon/ploopd}")
+# The same clients at a private libvirtd and at ploopd: what they get differs where the lists say so, and nowhere else.
+. "${0%/*}/both.sh"
 # The distribution's Python: another one has no python3-libvirt.
 requires /usr/bin/python3 -c 'import libvirt'
-libvirt_start
-v pool-destroy p >/dev/null
-mkdir state
-"$PLOOPD" --foreground --socket "$tmp/socket" --state-dir "$tmp/state" 2>"$tmp/ploopd.log" &
-daemon=$!
-for ((i = 0; i < 100; i++)); do
-    [ ! -S "$tmp/socket" ] || break
-    sleep 0.05
-done
-
-# A libvirtd without pools.
-libvirt_afresh() {
-    libvirt_stop
-    rm -rf /run/libvirt/storage /etc/libvirt/storage
-    mkdir -p /etc/libvirt/storage
-    libvirt_run
-}
-
-# at_libvirtd NAME PROGRAM...: its transcript. Now and then libvirtd 9.0 closes a connection on which an upload has failed, in the
-# middle of the next call; then all of it is done again.
-at_libvirtd() {
-    local name=$1 i
-    shift
-    for ((i = 0; i < 6; i++)); do
-        [ $i = 0 ] || libvirt_afresh
-        rm -rf theirs
-        mkdir theirs
-        ! "$@" storage:///system "$tmp/theirs" >"$name.theirs" 2>"$name.err" || return 0
-        grep -q 'client socket is closed\|End of file' "$name.err" || break
-    done
-    die "$name fails at libvirtd: $(tail -1 "$name.err")"
-}
-
-# transcript NAME PROGRAM...: what both say, and how that differs.
-transcript() {
-    local name=$1
-    shift
-    mkdir ours
-    at_libvirtd "$name" "$@"
-    "$@" "storage:///system?socket=$tmp/socket" "$tmp/ours" 2>"$name.err" |
-        sed 's|storage:///system?socket=[^ ]*|storage:///system|' >"$name.ours" || die "$name fails at ploopd: $(tail -1 "$name.err")"
-    rm -rf theirs ours
-    diff --unchanged-line-format= --old-line-format="libvirtd: %L" --new-line-format="ploopd:   %L" \
-        "$name.theirs" "$name.ours" >"$name.differs" || true
-    [ -z "${KEEP:-}" ] || cp "$name".* "$KEEP"
-    [ -z "${REWRITE:-}" ] || cp "$name.differs" "$here/differences-$name.txt"
-    diff "$here/differences-$name.txt" "$name.differs" || die "$name: other differences than those that are known"
-    [ "$(wc -l <"$name.ours")" -gt 200 ] || die "$name: $(wc -l <"$name.ours") lines are not all"
-}
+both_start
 
 try "python-libvirt: every method, every refusal"
 transcript python /usr/bin/python3 "$here/transcript.py"
@@ -65,6 +13,4 @@ try "virsh: every command, every option"
 transcript virsh bash "$here/virsh.sh"
 
 try "it ends when it is told, and left nothing running"
-kill $daemon
-wait $daemon || die "exit code $?"
-! grep -qE 'ERROR|assert|Sanitizer' ploopd.log || die "$(cat ploopd.log)"
+both_stop
