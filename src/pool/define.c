@@ -88,6 +88,8 @@ static int define_locked(PlkStorage *s, const PlkPoolDef *def, PlkPool **ret, Pl
     if (claim(s, def, "define", &pool, &new, err) != 0)
         return -1;
     result = define_in_turn(pool, def, new, err);
+    if (result == 0)
+        plk_pool_note(pool, PLK_EVENT_DEFINED);
     plk_pool_end(pool);
     if (result == 0)
         *ret = PLK_TAKE(pool);
@@ -106,7 +108,7 @@ int plk_storage_define(PlkStorage *s, PlkPoolDef *def, PlkPool **ret, PlkError *
     plk_state_unlock(s);
     if (result != 0)
         return -1;
-    plk_pool_emit(pool, PLK_EVENT_DEFINED);
+    plk_storage_tell(s);
     if (ret)
         *ret = PLK_TAKE(pool);
     return 0;
@@ -172,10 +174,9 @@ int plk_storage_create(PlkStorage *s, PlkPoolDef *def, unsigned flags, PlkPool *
     result = plk_pool_start_in_turn(pool, flags, err);
     if (result != 0)
         plk_pool_note_stopped(pool, NULL);
-    plk_pool_end(pool);
+    plk_pool_end_with(pool, result == 0, PLK_EVENT_STARTED);
     if (result != 0)
         return -1;
-    plk_pool_emit(pool, PLK_EVENT_STARTED);
     if (ret)
         *ret = PLK_TAKE(pool);
     return 0;

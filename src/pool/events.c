@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Events: put into one queue, told by whichever thread finds nobody telling. So they keep their order, and the hook is called
- * without a lock.
+ * Events: put into one queue in the turn that made them, told after it by whichever thread finds nobody telling. So they keep
+ * the order in which things happened, and the hook is called without a lock and holds up no turn.
  */
 #include "pool/pool.h"
 
@@ -35,7 +35,7 @@ static void deliver(PlkStorage *storage)
     }
 }
 
-void plk_pool_emit(PlkPool *pool, PlkPoolEvent what)
+void plk_pool_note(PlkPool *pool, PlkPoolEvent what)
 {
     PlkStorage *storage = pool->storage;
     Event *event = g_new(Event, 1);
@@ -43,9 +43,32 @@ void plk_pool_emit(PlkPool *pool, PlkPoolEvent what)
 
     *event = (Event){what, plk_pool_ref(pool)};
     g_queue_push_tail(&storage->events, event);
+}
+
+void plk_storage_tell(PlkStorage *storage)
+{
+    PLK_LOCKED(&storage->event_lock);
+
     if (storage->delivering)
         return;
     storage->delivering = true;
     deliver(storage);
     storage->delivering = false;
+}
+
+void plk_pool_emit(PlkPool *pool, PlkPoolEvent what)
+{
+    PlkStorage *storage = pool->storage;
+
+    plk_pool_note(pool, what);
+    plk_storage_tell(storage);
+}
+
+void plk_pool_end_with(PlkPool *pool, bool happened, PlkPoolEvent what)
+{
+    if (happened)
+        plk_pool_note(pool, what);
+    plk_pool_end(pool);
+    if (happened)
+        plk_storage_tell(pool->storage);
 }

@@ -121,9 +121,7 @@ int plk_pool_start(PlkPool *pool, unsigned flags, PlkError *err)
     if (plk_pool_check_start_flags(flags, err) != 0 || begin_inactive(pool, "start", err) != 0)
         return -1;
     result = plk_pool_start_in_turn(pool, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_STARTED);
+    plk_pool_end_with(pool, result == 0, PLK_EVENT_STARTED);
     return result;
 }
 
@@ -184,9 +182,7 @@ int plk_pool_destroy(PlkPool *pool, PlkError *err)
     stopped = plk_pool_state(pool).active;
     result = stop_in_turn(pool, err);
     stopped = stopped && !plk_pool_state(pool).active;
-    plk_pool_end(pool);
-    if (stopped)
-        plk_pool_emit(pool, PLK_EVENT_STOPPED);
+    plk_pool_end_with(pool, stopped, PLK_EVENT_STOPPED);
     return result;
 }
 
@@ -199,9 +195,7 @@ int plk_pool_build(PlkPool *pool, unsigned flags, PlkError *err)
         begin_inactive(pool, "build", err) != 0)
         return -1;
     result = build_in_turn(pool, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_CREATED);
+    plk_pool_end_with(pool, result == 0, PLK_EVENT_CREATED);
     return result;
 }
 
@@ -215,9 +209,7 @@ int plk_pool_delete(PlkPool *pool, unsigned flags, PlkError *err)
     backend = plk_backend(pool->def->type, err);
     if (backend && plk_target_allowed(pool->def, (const char *const *)pool->storage->roots, err) == 0)
         result = backend->remove(pool->def, flags, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_DELETED);
+    plk_pool_end_with(pool, result == 0, PLK_EVENT_DELETED);
     return result;
 }
 
@@ -243,9 +235,7 @@ int plk_pool_undefine(PlkPool *pool, PlkError *err)
     if (begin_inactive(pool, "undefine", err) != 0)
         return -1;
     result = undefine_in_turn(pool, err);
-    plk_pool_end(pool);
-    if (result == 0)
-        plk_pool_emit(pool, PLK_EVENT_UNDEFINED);
+    plk_pool_end_with(pool, result == 0, PLK_EVENT_UNDEFINED);
     return result;
 }
 

@@ -110,7 +110,11 @@ int plk_pool_need_active(PlkPool *pool, PlkError *err);
 char *plk_pool_target(PlkPool *pool); /* of what runs; g_free */
 /* Statvfs and the directory's permissions into def, in a thread that may be given up on; after a refresh. */
 int plk_pool_measure(PlkPool *pool, PlkError *err);
-void plk_pool_emit(PlkPool *pool, PlkPoolEvent event);
+/* events.c. In a turn only noted, so that events have the order of turns; told when no turn and no lock is held. */
+void plk_pool_note(PlkPool *pool, PlkPoolEvent event);
+void plk_storage_tell(PlkStorage *storage);
+void plk_pool_emit(PlkPool *pool, PlkPoolEvent event); /* both; without a turn */
+void plk_pool_end_with(PlkPool *pool, bool happened, PlkPoolEvent event); /* note if it happened, end the turn, tell */
 /* READ_ONLY with the owner's pid unless this storage may change things. */
 int plk_storage_need_write(PlkStorage *storage, PlkError *err);
 /* The same for work on volumes, which is possible beside a daemon of ours. */
