@@ -13,6 +13,7 @@
 
 enum { EVENT_LIFECYCLE, EVENT_REFRESH, EVENTS }; /* libvirt's numbers */
 enum { PROC_LIFECYCLE = 370, PROC_REFRESH = 373 };
+enum { REGISTRATIONS_MAX = 10000 }; /* of a client */
 
 typedef struct Registration {
     PlkPeer *peer; /* a reference */
@@ -147,6 +148,16 @@ static int next_number(const PlkEvents *events, const PlkPeer *peer)
     return next;
 }
 
+/* Lock held. */
+static int count(const PlkEvents *events, const PlkPeer *peer)
+{
+    int n = 0;
+
+    for (guint i = 0; i < events->registrations->len; i++)
+        n += ((const Registration *)g_ptr_array_index(events->registrations, i))->peer == peer;
+    return n;
+}
+
 PLK_PROCEDURE(event_register)
 {
     const rpc_event_filter *a = args;
@@ -157,12 +168,7 @@ PLK_PROCEDURE(event_register)
         return plk_fail(err, PLK_ERROR_RPC, "unsupported storage pool event %d", a->event);
     if (plk_allow(call->peer, PLK_CONNECT_SEARCH_STORAGE_POOLS, NULL, err) < 0)
         return -1;
-    if (a->pool) {
-        plk_cleanup(plk_pool_unrefp) PlkPool *pool = plk_find_pool(call, a->pool, PLK_POOL_GETATTR, err);
-
-        if (!pool)
-            return -1;
-    }
+    /* The pool need not be there, now or ever; the right to know of it is asked for with each event. */
     r = g_new0(Registration, 1);
     r->peer = plk_peer_ref(call->peer);
     r->event = a->event;
@@ -174,6 +180,11 @@ PLK_PROCEDURE(event_register)
         pthread_mutex_unlock(&events->lock);
         free_registration(r);
         return plk_fail(err, PLK_ERROR_ARGUMENT, "this event of this pool is registered already");
+    }
+    if (count(events, r->peer) >= REGISTRATIONS_MAX) {
+        pthread_mutex_unlock(&events->lock);
+        free_registration(r);
+        return plk_fail(err, PLK_ERROR_REFUSED, "a client may register for %d events", REGISTRATIONS_MAX);
     }
     ((rpc_int *)ret)->value = r->number = next_number(events, r->peer);
     g_ptr_array_add(events->registrations, r);
