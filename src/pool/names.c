@@ -18,7 +18,6 @@
 #include "base/error.h"
 #include "pool/private.h"
 
-#define NAMES "names"
 #define HOLDER_BYTES 128
 #define TRIES 1000
 
@@ -89,7 +88,7 @@ static int lock_name(int pool_dir, const char *name, bool exclusive, char holder
     int r = -ESTALE;
 
     for (int i = 0; i < TRIES && r == -ESTALE; i++) {
-        PLK_CLOSE int dir = plk_private_open(pool_dir, NAMES, true);
+        PLK_CLOSE int dir = plk_private_open(pool_dir, PLK_PRIVATE_NAMES, true);
 
         r = dir < 0 ? dir : try_lock(dir, name, exclusive, holder);
     }
@@ -125,19 +124,20 @@ int plk_name_reserve(int pool_dir, const char *name, const char *kind, bool excl
 }
 
 /* The last one out removes the file: only who has it alone may. */
-void plk_name_release(PlkReservation *reservation)
+void plk_name_release(PlkReservation *reservation, bool tidy)
 {
     PLK_CLOSE int dir = -1;
 
     if (!reservation)
         return;
     if (reservation->fd >= 0) {
-        dir = plk_private_open(reservation->pool_dir, NAMES, false);
+        dir = plk_private_open(reservation->pool_dir, PLK_PRIVATE_NAMES, false);
         if (dir >= 0 && set_lock(reservation->fd, F_WRLCK) == 0 &&
             still_named(dir, reservation->name, reservation->fd))
             unlinkat(dir, reservation->name, 0);
         close(reservation->fd);
-        plk_private_tidy(reservation->pool_dir, NAMES);
+        if (tidy)
+            plk_private_tidy(reservation->pool_dir, PLK_PRIVATE_NAMES);
     }
     g_free(reservation->name);
     g_free(reservation);
@@ -158,14 +158,14 @@ static bool is_held(int dir, const char *name, char *ret, size_t size)
 
 bool plk_name_holder(int pool_dir, const char *name, char *ret, size_t size)
 {
-    PLK_CLOSE int dir = plk_private_open(pool_dir, NAMES, false);
+    PLK_CLOSE int dir = plk_private_open(pool_dir, PLK_PRIVATE_NAMES, false);
 
     return dir >= 0 && is_held(dir, name, ret, size);
 }
 
 void plk_names_each(int pool_dir, void (*each)(void *arg, const char *name, const char *holder), void *arg)
 {
-    int dir = plk_private_open(pool_dir, NAMES, false);
+    int dir = plk_private_open(pool_dir, PLK_PRIVATE_NAMES, false);
     char holder[HOLDER_BYTES];
     struct dirent *e;
     DIR *d;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reservations of names of volumes: .ploopkit/names/NAME, locked for as long as somebody works on the volume. Exclusive for those that change it, shared for those that read it. The file says who. It is removed
- * when the reservation ends; one that nobody has locked belongs to a process that died and means nothing.
+ * Reservations of names of volumes: .ploopkit/names/NAME, locked for as long as somebody works on the volume. Exclusive
+ * for those that change it, shared for those that read it. The file says who. It is removed when the reservation ends;
+ * one that nobody has locked belongs to a process that died and means nothing.
  *
  * Holds between threads, processes, and (where the file system's locks do) hosts.
  */
@@ -20,7 +21,8 @@ typedef struct PlkReservation PlkReservation;
  */
 int plk_name_reserve(int pool_dir, const char *name, const char *kind, bool exclusive, PlkReservation **ret,
                      PlkError *err);
-void plk_name_release(PlkReservation *reservation); /* NULL is fine */
+/* NULL is fine. tidy: names/ goes too if this was the last; else who keeps it has to remove it. */
+void plk_name_release(PlkReservation *reservation, bool tidy);
 
 /* Who holds it: "upload by ploopctl (pid 7)"; false: nobody. */
 bool plk_name_holder(int pool_dir, const char *name, char *ret, size_t size);

@@ -11,6 +11,7 @@
 #include <ploopkit/error.h>
 
 #define PLK_PRIVATE_DIR ".ploopkit"
+#define PLK_PRIVATE_NAMES "names"
 
 /* `which` in it, opened for reading; make: or made. -errno; -ENOENT: it is not there. */
 int plk_private_open(int pool_dir, const char *which, bool make);

@@ -113,6 +113,7 @@ static void remove_stage(PlkStage *stage)
     g_free(stage->name);
     stage->dir = -1;
     stage->name = NULL;
+    plk_private_tidy(stage->pool_dir, PLK_PRIVATE_NAMES);
     plk_private_tidy(stage->pool_dir, STAGES);
 }
 
@@ -153,6 +154,12 @@ void plk_stage_leave(PlkStage *stage, const PlkPlace *built, bool keep)
     stage->left_at = g_get_monotonic_time();
     if (!keep)
         remove_stage(stage);
+}
+
+bool plk_stage_is_kept(PlkStage *stage)
+{
+    PLK_LOCKED(&stage->lock);
+    return stage->dir >= 0;
 }
 
 bool plk_stage_tidy(PlkStage *stage)

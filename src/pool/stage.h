@@ -38,6 +38,8 @@ int plk_stage_enter(PlkStage *stage, const char *name, PlkPlace *ret, PlkError *
 int plk_stage_publish(const PlkStage *stage, const PlkPlace *built, PlkError *err);
 /* Removes what is left of it, and with the last one the stage, unless it is to be kept a while. */
 void plk_stage_leave(PlkStage *stage, const PlkPlace *built, bool keep);
+/* There is one, so names/ need not go before it does: the next volume needs both. */
+bool plk_stage_is_kept(PlkStage *stage);
 /* Removes a stage that was kept long enough. True: there still is one, ask again. */
 bool plk_stage_tidy(PlkStage *stage);
 

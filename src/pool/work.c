@@ -64,7 +64,7 @@ int plk_work_begin(PlkPool *pool, const char *name, const char *kind, bool chang
 void plk_work_end(PlkWork *work)
 {
     plk_job_end(work->job);
-    plk_name_release(work->reservation);
+    plk_name_release(work->reservation, !plk_stage_is_kept(&work->live->stage));
     g_atomic_int_add(&work->live->jobs, -(int)work->changes);
     plk_live_release(work->live);
     g_free(work->name);

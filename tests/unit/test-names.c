@@ -53,8 +53,8 @@ TEST(one_changer_at_a_time_and_it_is_named)
     CHECK(strstr(err.message, "upload by test-names (pid "));
     CHECK_FAILS(plk_name_reserve(pool, "v", "read", false, &b, &err), err, PLK_ERROR_STATE);
     CHECK_OK(plk_name_reserve(pool, "w", "wipe", true, &b, &err), err);
-    plk_name_release(b);
-    plk_name_release(a);
+    plk_name_release(b, true);
+    plk_name_release(a, true);
     CHECK(!exists(".ploopkit"));
     remove_pool();
 }
@@ -67,11 +67,11 @@ TEST(readers_share_and_keep_changers_out)
     CHECK_OK(plk_name_reserve(pool, "v", "download", false, &a, &err), err);
     CHECK_OK(plk_name_reserve(pool, "v", "download", false, &b, &err), err);
     CHECK_FAILS(plk_name_reserve(pool, "v", "wipe", true, &c, &err), err, PLK_ERROR_STATE);
-    plk_name_release(a);
+    plk_name_release(a, true);
     CHECK_FAILS(plk_name_reserve(pool, "v", "wipe", true, &c, &err), err, PLK_ERROR_STATE);
-    plk_name_release(b);
+    plk_name_release(b, true);
     CHECK_OK(plk_name_reserve(pool, "v", "wipe", true, &c, &err), err);
-    plk_name_release(c);
+    plk_name_release(c, true);
     remove_pool();
 }
 
@@ -86,8 +86,8 @@ TEST(asking_who_holds_a_name_disturbs_nobody)
     CHECK(plk_name_holder(pool, "v", holder, sizeof holder));
     CHECK(g_str_has_prefix(holder, "clone by test-names"));
     CHECK_OK(plk_name_reserve(pool, "v", "read", false, &b, &err), err);
-    plk_name_release(a);
-    plk_name_release(b);
+    plk_name_release(a, true);
+    plk_name_release(b, true);
     CHECK(!plk_name_holder(pool, "v", holder, sizeof holder));
     remove_pool();
 }
@@ -112,7 +112,7 @@ TEST(what_a_killed_process_held_is_free)
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     CHECK_OK(plk_name_reserve(pool, "v", "wipe", true, &a, &err), err);
-    plk_name_release(a);
+    plk_name_release(a, true);
     close(ready[0]);
     close(ready[1]);
     remove_pool();
@@ -131,7 +131,7 @@ static void *fight(void *arg)
         if (++inside > worst)
             worst = inside;
         inside--;
-        plk_name_release(mine);
+        plk_name_release(mine, true);
     }
     return NULL;
 }
