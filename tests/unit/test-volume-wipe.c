@@ -120,6 +120,22 @@ TEST(a_sparse_one_stays_sparse)
     CHECK_INT(pool_byte("v", 0), 0);
 }
 
+/* Room that was never written is no data until somebody reads it: reading ahead for a verification must not. */
+TEST(one_with_room_that_was_never_written_is_verified)
+{
+    PlkError err;
+    int fd;
+
+    pool_make();
+    fd = creat("v", 0600);
+    CHECK(fd >= 0 && fallocate(fd, 0, 0, 16 * MIB) == 0 && close(fd) == 0);
+    for (unsigned mib = 0; mib < 16; mib += 4)
+        pool_fill("v", 'a', MIB + 4096, mib * MIB);
+    CHECK_OK(wipe("v", PLK_WIPE_DOD, &err), err);
+    CHECK_INT(pool_byte("v", 12 * MIB), 0xff);
+    CHECK_INT(pool_byte("v", 14 * MIB), 0);
+}
+
 TEST(a_trimmed_one_takes_no_room)
 {
     PlkError err;
