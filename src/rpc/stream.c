@@ -101,9 +101,9 @@ static int write_hole(PlkRpcStream *s, const PlkMessage *message, PlkError *err)
         return plk_fail(err, PLK_ERROR_RPC, "a hole that cannot be decoded");
     if (!s->sparse)
         return plk_fail(err, PLK_ERROR_RPC, "a hole in a stream that was not opened as sparse");
-    if (hole.length <= 0 || hole.flags)
+    if (hole.length < 0 || hole.flags)
         return plk_fail(err, PLK_ERROR_ARGUMENT, "a hole of %lld bytes with flags 0x%x", (long long)hole.length, hole.flags);
-    r = plk_stream_hole(s->volume, (uint64_t)hole.length);
+    r = hole.length ? plk_stream_hole(s->volume, (uint64_t)hole.length) : 0; /* some clients end a file with one of 0 */
     if (r < 0)
         explain(s, r, err);
     return r;
