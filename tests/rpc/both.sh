@@ -66,6 +66,7 @@ at_libvirtd() {
 transcript() {
     local name=$1
     shift
+    [ -z "${KEEP:-}" ] || cleanup_fn eval "cp $tmp/$name.* $KEEP"
     mkdir ours
     at_libvirtd "$name" "$@"
     "$@" "$ours" "$tmp/ours" 2>"$name.err" |
@@ -73,7 +74,6 @@ transcript() {
     rm -rf theirs ours
     diff --unchanged-line-format= --old-line-format="libvirtd: %L" --new-line-format="ploopd:   %L" \
         "$name.theirs" "$name.ours" >"$name.differs" || true
-    [ -z "${KEEP:-}" ] || cp "$name".* "$KEEP"
     [ -z "${REWRITE:-}" ] || cp "$name.differs" "$here/differences-$name.txt"
     diff "$here/differences-$name.txt" "$name.differs" || die "$name: other differences than those that are known"
     [ "$(wc -l <"$name.ours")" -gt "$least" ] || die "$name: $(wc -l <"$name.ours") lines are not all"
