@@ -21,7 +21,7 @@ from wire import EVENT, Peer, frame, text, word  # noqa: E402
 SERVERS = {'libvirtd': os.environ['THEIRS'], 'ploopd': os.environ['OURS']}
 SOCKET = SERVERS['ploopd'].split('socket=')[1]
 LIFECYCLE, REFRESH = 0, 1
-POOL_REFRESH, REGISTER, DEREGISTER = 83, 368, 369
+POOL_REFRESH, REGISTER, DEREGISTER, ON_LIFECYCLE, ON_REFRESH = 83, 368, 369, 370, 373
 WORDS = ['defined', 'undefined', 'started', 'stopped', 'created', 'deleted']
 UUID = '11111111-2222-3333-4444-%012d'
 
@@ -377,10 +377,32 @@ class Watcher:
                     yield got[0][2], got[1]
 
 
+def pool_of(payload):
+    """Its name, which follows the number of the callback."""
+    return payload[8:8 + struct.unpack('>I', payload[4:8])[0]].decode()
+
+
 def number_of(payload):
     """Which lifecycle event it is: after the callback, the name, the uuid."""
     length = struct.unpack('>I', payload[4:8])[0]
     return struct.unpack('>i', payload[8 + length + -length % 4 + 16:][:4])[0]
+
+
+@behaviour('ploopd sends nothing that was not asked for, for the client to sort out')
+def _():
+    os.mkdir('a')
+    os.mkdir('b')
+    with client(SERVERS['ploopd']) as conn, Watcher() as watcher:
+        pools = [conn.storagePoolDefineXML(pool_xml(name, number)) for name, number in [('a', 18), ('b', 19)]]
+        for kind, pool in [(LIFECYCLE, pools[0]), (REFRESH, pools[1])]:
+            check(watcher.peer.call(REGISTER, word(kind) + word(1) + text(pool.name()) + pool.UUID())[0] == 0, 'not registered')
+        for pool in pools:
+            pool.create()
+            pool.refresh()
+            pool.destroy()
+            pool.undefine()
+        seen = [(procedure, pool_of(payload)) for procedure, payload in watcher.events()]
+    check(seen == [(ON_LIFECYCLE, 'a')] * 3 + [(ON_REFRESH, 'b')], seen)
 
 
 @behaviour('whoever does it, the events have the order in which things happened')
