@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What libvirt-dbus makes of a server's pools, as a text: see both.sh.
 
-    libvirt-dbus.py everything|cockpit|ploop URI DIR
+    libvirt-dbus.py everything|cockpit|ploop|killed URI DIR
 
 starts a message bus of its own and libvirt-dbus on it, whose URI the library $PRELOAD exchanges for URI.
 """
@@ -16,6 +16,9 @@ import tempfile
 import time
 
 from gi.repository import Gio, GLib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from pools import Daemon  # noqa: E402
 
 what, uri, base = sys.argv[1:4]
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -256,6 +259,24 @@ def ploop(bus):
     bus.ask('left', pool, POOL, 'ListStorageVolumes', '(u)', 0, show=len)
 
 
+def killed(bus):
+    """uri is the socket of a ploopd of our own, in DIR."""
+    bus.ask('list', ROOT, CONNECT, 'ListStoragePools', '(u)', 0)
+    os.mkdir(f'{base}/p')
+    pool = bus.ask('define', ROOT, CONNECT, 'StoragePoolDefineXML', '(su)', pool_xml('p', 21), 0)
+    bus.ask('start', pool, POOL, 'Create', '(u)', 0)
+    bus.signals('started')
+    daemons[0].kill()
+    bus.ask('nobody there', pool, POOL, 'GetInfo', show=len)
+    with Daemon(state='state', path='socket'):
+        bus.ask('list', ROOT, CONNECT, 'ListStoragePools', '(u)', 0)
+        bus.property(pool, POOL, 'Active')
+        bus.ask('refresh', pool, POOL, 'Refresh', '(u)', 0)
+        bus.signals('Refresh')
+        bus.ask('stop', pool, POOL, 'Destroy')
+        bus.signals('stopped')
+
+
 # ---- Cockpit ----
 
 def show_pool(bus, pool):
@@ -314,9 +335,11 @@ def cockpit(bus):
     open_page(bus)
 
 
-with tempfile.TemporaryDirectory() as directory:
+daemons = []
+with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as ending:
+    if what == 'killed':
+        os.chdir(base)
+        daemons.append(ending.enter_context(Daemon(state='state', path='socket')))
     bus = Bus(directory)
-    try:
-        {'everything': everything, 'cockpit': cockpit, 'ploop': ploop}[what](bus)
-    finally:
-        bus.end()
+    ending.callback(bus.end)
+    {'everything': everything, 'cockpit': cockpit, 'ploop': ploop, 'killed': killed}[what](bus)
