@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
 from behaviour import behaviour, check, main  # noqa: E402
 from pools import SANITIZED, wait_until  # noqa: E402
-from wire import EVENT, Peer, frame, text, word  # noqa: E402
+from wire import EVENT, REPLY, Peer, frame, text, word  # noqa: E402
 
 SERVERS = {'libvirtd': os.environ['THEIRS'], 'ploopd': os.environ['OURS']}
 SOCKET = SERVERS['ploopd'].split('socket=')[1]
@@ -369,8 +369,8 @@ class Watcher:
         self.peer.socket.close()
 
     def events(self):
-        """Procedure and payload of each, until the connection ends or a second is silent."""
-        self.peer.socket.settimeout(1)
+        """Procedure and payload of each, until the connection ends or half a second is silent."""
+        self.peer.socket.settimeout(0.5)
         with contextlib.suppress(OSError):
             while (got := self.peer.receive()) is not None:
                 if got[0][3] == EVENT:
@@ -452,20 +452,17 @@ class Refreshers:
         self.threads = [threading.Thread(target=self.refresh) for _ in range(clients)]
 
     def refresh(self):
+        calls = b''.join(frame(POOL_REFRESH, self.call, serial=serial) for serial in range(100, 105))
+        good = b''.join(frame(POOL_REFRESH, kind=REPLY, serial=serial) for serial in range(100, 105))
         with Peer(SOCKET, timeout=30) as peer:
             peer.open()
-            for serial in range(100, 105):
-                peer.send(frame(POOL_REFRESH, self.call, serial=serial))
-            waiting = 5
-            while waiting:
+            while not self.stop:
                 began = time.monotonic()
-                head, _ = peer.receive()
+                peer.send(calls)
+                if len(peer.read(len(good))) < len(good):
+                    break
                 self.slowest = max(self.slowest, time.monotonic() - began)
-                if self.stop:
-                    waiting -= 1
-                else:
-                    peer.send(frame(POOL_REFRESH, self.call, serial=head[4] + 5))
-                self.done += head[5] == 0
+                self.done += 5
 
     def __enter__(self):
         for thread in self.threads:
