@@ -3,6 +3,8 @@
  * The images a descriptor names: opening them under their locks, bringing them to rest, and making new
  * deltas.
  */
+#include "disk/store.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +14,6 @@
 #include "base/cleanup.h"
 #include "base/debug.h"
 #include "base/math.h"
-#include "disk/operation.h"
 #include "io/lock.h"
 
 #define IMAGE_MODE 0600

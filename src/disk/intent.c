@@ -19,10 +19,9 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "base/seeded.h"
 #include "base/debug.h"
+#include "base/seeded.h"
 #include "disk/note.h"
-#include "disk/operation.h"
 
 #define HEX_FORMAT "%32[0-9a-f]"
 

@@ -86,6 +86,8 @@ int plk_store_create_delta(PlkStore *store, const char *file, const PlkImage *be
 /* The same without a name: an open, exclusively locked image, gone when closed unless linked to one. */
 int plk_store_create_unnamed(PlkStore *store, const PlkImage *below, uint64_t size_sectors, bool alloc_full,
                              PlkImage **ret, PlkError *err);
+/* After a commit: a file the descriptor names no more. What cannot be removed stays, named by nobody. */
+void plk_store_remove_file(PlkStore *store, const char *file);
 /*
  * How the descriptor names the file at `path` (of this process): relative if it is beneath the descriptor's
  * directory, else absolute. malloc'd.

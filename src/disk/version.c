@@ -23,7 +23,6 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "disk/note.h"
-#include "disk/operation.h"
 
 #define COPY_BYTES (1u << 20)
 #define BACKUP_MODE 0600

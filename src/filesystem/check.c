@@ -3,7 +3,7 @@
 #include <ploopkit/filesystem.h>
 
 #include "base/cleanup.h"
-#include "disk/scratch.h"
+#include "change/scratch.h"
 #include "filesystem/e2fsck.h"
 #include "filesystem/ext4-io.h"
 

@@ -14,8 +14,8 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
-#include "disk/rescue.h"
 #include "filesystem/ext4-io.h"
+#include "rescue/rescue.h"
 
 #define INODES_MAX 65536u
 #define ENTRIES_MAX 262144u

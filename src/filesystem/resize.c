@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/scratch.h"
+#include "change/scratch.h"
 #include "filesystem/e2fsck.h"
 #include "filesystem/ext4-io.h"
 #include "filesystem/trim.h"

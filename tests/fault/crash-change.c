@@ -2,7 +2,7 @@
 /* Changes of a described disk: size, packing, format and version; and a scratch delta above it. */
 #include "crash-walk.h"
 
-#include "disk/scratch.h"
+#include "change/scratch.h"
 
 #define BIG (20000ull * CLUSTER_SECTORS) /* its table needs the first data clusters' place */
 

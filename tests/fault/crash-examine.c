@@ -6,9 +6,9 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/rescue.h"
 #include "image/check.h"
 #include "io/memory.h"
+#include "rescue/rescue.h"
 
 #define PROBE 0xffffu
 #define PROBE_SECTOR 3u /* of each cluster */

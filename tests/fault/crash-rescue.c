@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/endian.h"
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 #include "kept.h"
 
 #define CLUSTERS 3u

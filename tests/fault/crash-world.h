@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "io/record.h"
 
 #define CLUSTER_SECTORS 64u

@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "disk/scratch.h"
+#include "change/scratch.h"
 #include "inject.h"
 
 /* ---- data ---- */

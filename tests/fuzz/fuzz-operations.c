@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "disk/store.h"
 #include "fuzz.h"
 #include "image/check.h"

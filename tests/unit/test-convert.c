@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "io/fault.h"
 #include "volume.h"
 

@@ -5,8 +5,8 @@
  */
 #include <errno.h>
 
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 #include "io/fault.h"
 #include "test.h"
 

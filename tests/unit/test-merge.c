@@ -5,8 +5,8 @@
 
 #include <ploopkit/resize.h>
 
-#include "disk/fold.h"
-#include "disk/operation.h"
+#include "change/fold.h"
+#include "change/operation.h"
 #include "io/fault.h"
 #include "volume.h"
 

@@ -3,14 +3,14 @@
  * The rescue on directories in memory: what a survey says, that it writes nothing, that what apply leaves
  * needs no second one, and that neither fails badly when memory runs out.
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "io/crash-walk.h"
 #include "test.h"
 

@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "disk/operation.h"
-#include "disk/scratch.h"
+#include "change/operation.h"
+#include "change/scratch.h"
 #include "io/fault.h"
 #include "volume.h"
 

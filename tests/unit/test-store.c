@@ -8,7 +8,7 @@
 #include <fcntl.h>
 
 #include "base/alloc.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "io/fault.h"
 #include "volume.h"
 

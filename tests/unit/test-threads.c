@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "disk/operation.h"
+#include "change/operation.h"
 #include "volume.h"
 
 #define SLOT_PAGES 12u

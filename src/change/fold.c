@@ -7,7 +7,7 @@
  * Order, a batch of BAT pages at a time: data, sync, pages, sync. A crash leaves clusters overwritten in
  * place by what the source above says anyway, and new ones that nothing names: repeating mends both.
  */
-#include "disk/fold.h"
+#include "change/fold.h"
 
 #include <assert.h>
 #include <errno.h>

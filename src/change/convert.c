@@ -17,9 +17,9 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/fold.h"
+#include "change/fold.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 #include "image/relocate.h"
 
 #define IMAGE_MODE 0600

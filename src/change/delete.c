@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/seeded.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 
 static int find_child(const PlkDescriptor *desc, const PlkGuid *guid)
 {

@@ -3,7 +3,7 @@
 #include <ploopkit/resize.h>
 
 #include "base/cleanup.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 
 int plk_store_compact(PlkStore *store, uint64_t *ret_freed, const PlkProgress *progress, PlkError *err)
 {

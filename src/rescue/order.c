@@ -8,7 +8,7 @@
  *     contradicts its own checksums, and the right one shows the latest of its superblocks
  *   - the uppermost was changed last; copying loses that, so it only orders what is otherwise alike
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <stdlib.h>
 #include <string.h>

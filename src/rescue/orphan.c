@@ -3,7 +3,7 @@
  * Images that a good descriptor does not name. Most are what an operation left that was cut short: empty,
  * meant to go, or merged into the image below. What is none of that may be newer than the descriptor.
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <stdlib.h>
 #include <string.h>

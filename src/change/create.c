@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/math.h"
 #include "base/seeded.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 
 #define IMAGE_MODE 0600
 #define DESCRIPTOR_NAME "DiskDescriptor.xml"

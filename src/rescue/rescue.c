@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The object of a rescue: what it owns, and the words for what it holds. */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -3,15 +3,15 @@
  * A scratch delta; scratch.h says what for. It has no name until it is committed, so a crash while the helper
  * works leaves nothing at all.
  */
-#include "disk/scratch.h"
+#include "change/scratch.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 
 struct PlkScratch {
     PlkStore *store;

@@ -14,8 +14,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 
 #define STATFS_NAME ".statfs" /* ploop's cache of filesystem figures: those of the active state */
 

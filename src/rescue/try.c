@@ -12,7 +12,7 @@
  * Keeping is a series of renames, after which rescue-try.xml goes; as long as it is there, keeping goes on
  * where it stopped.
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +20,8 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "change/operation.h"
 #include "disk/note.h"
-#include "disk/operation.h"
 
 #define PREFIX "rescue-try."
 #define COPY_BYTES (1u << 20)

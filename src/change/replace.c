@@ -10,7 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "disk/operation.h"
+#include "change/operation.h"
 
 /* ---- which image ---- */
 

@@ -6,7 +6,7 @@
  * cut short is believed where the present one cannot be right, or where an image that only it knows holds
  * data: then a writer was at work on it already. What neither says is inferred (rescue-order.c).
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "change/operation.h"
 #include "disk/bare.h"
-#include "disk/operation.h"
 
 #define RAW_ALIGN 8u /* sectors; as ploop rounds */
 

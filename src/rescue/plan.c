@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A descriptor as it should be, why, and all that has to be done to get there. */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

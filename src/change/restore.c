@@ -13,8 +13,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "change/operation.h"
 #include "disk/note.h"
-#include "disk/operation.h"
 
 #define DESCRIPTOR_NAME "DiskDescriptor.xml"
 #define LOCK_NAME DESCRIPTOR_NAME ".lck"

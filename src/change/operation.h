@@ -11,6 +11,7 @@
 #include <ploopkit/snapshot.h>
 
 #include "disk/store.h"
+#include "disk/version.h"
 
 /* "Old format": the active GUID is not the constant one; ploop refuses to touch the snapshots of such a disk.
  */
@@ -38,7 +39,6 @@ int plk_store_merge_temporary(PlkStore *store, size_t *ret_n, const PlkProgress 
 int plk_store_replace(PlkStore *store, const PlkReplaceSpec *spec, PlkError *err);
 int plk_store_convert_format(PlkStore *store, PlkFormat to, bool alloc_full, const PlkProgress *progress,
                              PlkError *err);
-int plk_store_convert_version(PlkStore *store, int to, const PlkProgress *progress, PlkError *err);
 
 /* Of a store that is neither loaded nor locked: a new image `base` in its directory, then a descriptor. */
 int plk_store_create(PlkStore *store, const char *base, const PlkCreateSpec *spec, PlkCreateFill *fill,
@@ -55,6 +55,3 @@ int plk_store_check(PlkStore *store, const PlkCheckOptions *options, PlkFindingF
 /* plk_merge_files() in an open directory. `where` makes the new file, if there is to be one. */
 int plk_dir_merge_files(PlkDir *dir, char *const *top_to_base, size_t n, bool base_is_raw, PlkStore *where,
                         const char *new_path, const PlkProgress *progress, PlkError *err);
-
-/* After a commit: a file the descriptor names no more. What cannot be removed stays, named by nobody. */
-void plk_store_remove_file(PlkStore *store, const char *file);

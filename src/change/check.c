@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "change/operation.h"
 #include "disk/bare.h"
-#include "disk/operation.h"
 #include "disk/store.h"
 #include "image/check.h"
 

@@ -9,11 +9,11 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "base/seeded.h"
 #include "base/debug.h"
-#include "disk/fold.h"
+#include "base/seeded.h"
+#include "change/fold.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 
 /* The range: chain[lower .. upper], as indexes into the descriptor's images. */
 typedef struct Merge {

@@ -11,7 +11,7 @@
  * After a crash between two of these the survey finds the rest to be done; only a second copy of what was
  * kept can be there then.
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +20,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
+#include "change/operation.h"
 #include "disk/note.h"
-#include "disk/operation.h"
 #include "disk/version.h"
 #include "image/check.h"
 

@@ -2,14 +2,14 @@
 /*
  * The rescue of a disk, on an open directory: the private half of <ploopkit/rescue.h>, which is the manual.
  *
- *   rescue.c         the object: its strings, names of files and what they mean
- *   rescue-survey.c  looks at every file
- *   rescue-order.c   puts images without a descriptor in order
- *   rescue-orphan.c  images that a good descriptor does not name
- *   rescue-judge.c   descriptors that may be meant
- *   rescue-plan.c    what it takes to get to one
- *   rescue-apply.c   carries a proposal out
- *   rescue-try.c     shows one above untouched images
+ *   rescue.c  the object: its strings, names of files and what they mean
+ *   survey.c  looks at every file
+ *   order.c   puts images without a descriptor in order
+ *   orphan.c  images that a good descriptor does not name
+ *   judge.c   descriptors that may be meant
+ *   plan.c    what it takes to get to one
+ *   apply.c   carries a proposal out
+ *   try.c     shows one above untouched images
  *
  * What is inside a disk is not this folder's business: whoever knows filesystems plugs in a PlkRescueLook.
  * The entry points are plk_store_rescue_*(), for stores that are open and neither locked nor loaded.

@@ -10,8 +10,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/math.h"
-#include "disk/fold.h"
-#include "disk/operation.h"
+#include "change/fold.h"
+#include "change/operation.h"
 
 /* The directory of an absolute path, from which every file of the system may be named. */
 static int open_dir_of(const char *path, PlkDir **ret, PlkError *err)

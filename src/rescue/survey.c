@@ -3,7 +3,7 @@
  * What is in the directory. Every file is opened read-only, images under a shared lock; nothing is written,
  * not even a lock file.
  */
-#include "disk/rescue.h"
+#include "rescue/rescue.h"
 
 #include <errno.h>
 #include <stdlib.h>

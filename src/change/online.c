@@ -15,8 +15,8 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "change/operation.h"
 #include "disk/intent.h"
-#include "disk/operation.h"
 
 typedef struct Stacking {
     PlkDisk *disk;
