@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "rpc/client.h"
 #include "rpc/protocol.h"
 
@@ -38,11 +39,6 @@ static const char *socket_path;
 static rpc_pool pool;
 static double seconds;
 static bool creates;
-
-static double now(void)
-{
-    return (double)g_get_monotonic_time() / 1e6;
-}
 
 static void must(int r, const PlkError *err)
 {

@@ -13,12 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <ploopkit/create.h>
 #include <ploopkit/disk.h>
 #include <ploopkit/snapshot.h>
+
+#include "clock.h"
 
 #define DATA_BYTES (1ull << 30)
 #define BLOCK 4096
@@ -31,27 +32,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench: %s: %s\n", what, err.message);
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 /* One timed side of a comparison. */

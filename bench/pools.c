@@ -21,12 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <glib.h>
 
 #include "base/cleanup.h"
+#include "clock.h"
 #include "floor.h"
 #include "pool/volumes.h"
 
@@ -46,32 +46,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench: %s: %s\n", what, err.message);
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double quantile(double *v, size_t n, double q)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[MIN((size_t)((double)n * q), n - 1)];
-}
-
-static double median(double *v, size_t n)
-{
-    return quantile(v, n, 0.5);
 }
 
 /* ---- the pool ---- */
