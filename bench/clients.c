@@ -4,6 +4,7 @@
  *
  *     clients SOCKET lookup CLIENTS SECONDS POOL    answers a second, ms at p99: lookup of volume v000000
  *     clients SOCKET create CLIENTS SECONDS POOL    the same: raw volumes of 4 KiB, which are deleted afterwards
+ *     clients SOCKET info CLIENTS SECONDS POOL      the same: info of v000000, while one more client refreshes the pool all the time
  *     clients SOCKET idle CLIENTS                   seconds until all are in; MiB of the daemon then
  */
 #include <glib.h>
@@ -21,10 +22,12 @@
 #include "rpc/client.h"
 #include "rpc/protocol.h"
 
+#define POOL_REFRESH 83
 #define POOL_LOOKUP 84
 #define VOL_CREATE 93
 #define VOL_DELETE 94
 #define VOL_LOOKUP 95
+#define VOL_INFO 98
 #define MOST 1000000 /* answers a client may get */
 
 typedef struct Client {
@@ -37,8 +40,8 @@ typedef struct Client {
 
 static const char *socket_path;
 static rpc_pool pool;
+static rpc_vol volume; /* v000000 of it, where it is asked about */
 static double seconds;
-static bool creates;
 
 static void must(int r, const PlkError *err)
 {
@@ -48,16 +51,40 @@ static void must(int r, const PlkError *err)
     }
 }
 
-static void look_up(Client *c)
+static void find_volume(Client *c, rpc_vol *ret)
 {
     rpc_pool_name args = {.pool = pool, .name = (char *)"v000000"};
-    rpc_vol vol;
     PlkError err;
 
-    must(plk_client_call(c->connection, VOL_LOOKUP, (xdrproc_t)xdr_rpc_pool_name, &args, (xdrproc_t)xdr_rpc_vol, &vol, sizeof vol,
+    must(plk_client_call(c->connection, VOL_LOOKUP, (xdrproc_t)xdr_rpc_pool_name, &args, (xdrproc_t)xdr_rpc_vol, ret, sizeof *ret,
                          &err),
          &err);
+}
+
+static void look_up(Client *c)
+{
+    rpc_vol vol;
+
+    find_volume(c, &vol);
     xdr_free((xdrproc_t)xdr_rpc_vol, &vol);
+}
+
+static void info(Client *c)
+{
+    rpc_vol_info answer;
+    PlkError err;
+
+    must(plk_client_call(c->connection, VOL_INFO, (xdrproc_t)xdr_rpc_vol, &volume, (xdrproc_t)xdr_rpc_vol_info, &answer,
+                         sizeof answer, &err),
+         &err);
+}
+
+static void refresh(Client *c)
+{
+    rpc_pool_flags args = {.pool = pool};
+    PlkError err;
+
+    must(plk_client_call(c->connection, POOL_REFRESH, (xdrproc_t)xdr_rpc_pool_flags, &args, NULL, NULL, 0, &err), &err);
 }
 
 static void create(Client *c)
@@ -84,17 +111,44 @@ static void delete_all(Client *c)
     }
 }
 
+/* What is measured, by its name in the arguments. */
+static const struct Question {
+    const char *name;
+    void (*ask)(Client *c);
+    void (*meanwhile)(Client *c); /* one more client does so */
+    void (*afterwards)(Client *c);
+} questions[] = {
+    {"lookup", look_up, NULL, NULL},
+    {"create", create, NULL, delete_all},
+    {"info", info, refresh, NULL},
+};
+static const struct Question *question;
+static gint over;
+
 static void *ask(void *arg)
 {
     Client *c = arg;
     double end = now() + seconds;
 
     for (double begin = now(); begin < end && c->answers < MOST;) {
-        (creates ? create : look_up)(c);
+        question->ask(c);
         c->took[c->answers++] = now() - begin;
         begin = now();
     }
     return NULL;
+}
+
+static void *do_meanwhile(void *arg)
+{
+    while (!g_atomic_int_get(&over))
+        question->meanwhile(arg);
+    return NULL;
+}
+
+static void begin(Client *c, void *(*run)(void *))
+{
+    if (pthread_create(&c->thread, NULL, run, c) != 0)
+        abort();
 }
 
 static Client *connect_all(unsigned n)
@@ -119,40 +173,39 @@ static void find_pool(Client *c, char *name)
          &err);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void traffic(unsigned n, char *pool_name)
 {
-    Client *all = connect_all(n);
+    Client *all = connect_all(n + 1), *other = &all[n];
     size_t answers = 0, at = 0;
-    double begin = now(), took;
+    double start, took;
     g_autofree double *merged = NULL;
 
     find_pool(all, pool_name);
+    if (question->ask == info)
+        find_volume(all, &volume);
+    if (question->meanwhile)
+        begin(other, do_meanwhile);
+    start = now();
     for (unsigned i = 0; i < n; i++) {
         all[i].took = g_new(double, MOST); /* touched where used */
-        if (pthread_create(&all[i].thread, NULL, ask, &all[i]) != 0)
-            abort();
+        begin(&all[i], ask);
     }
     for (unsigned i = 0; i < n; i++) {
         pthread_join(all[i].thread, NULL);
         answers += all[i].answers;
     }
-    took = now() - begin;
+    took = now() - start;
+    g_atomic_int_set(&over, 1);
+    if (question->meanwhile)
+        pthread_join(other->thread, NULL);
     merged = g_new(double, answers);
     for (unsigned i = 0; i < n; i++) {
         memcpy(merged + at, all[i].took, all[i].answers * sizeof *merged);
         at += all[i].answers;
     }
-    qsort(merged, answers, sizeof *merged, compare);
-    printf("%.0f %.3f\n", (double)answers / took, merged[answers * 99 / 100] * 1e3);
-    for (unsigned i = 0; creates && i < n; i++)
-        delete_all(&all[i]);
+    printf("%.0f %.3f\n", (double)answers / took, quantile(merged, answers, 0.99) * 1e3);
+    for (unsigned i = 0; question->afterwards && i < n; i++)
+        question->afterwards(&all[i]);
 }
 
 /* What the process at the other end has in memory. */
@@ -179,10 +232,10 @@ static double daemon_mib(void)
 
 static void idle(unsigned n)
 {
-    double begin = now();
+    double start = now();
 
     connect_all(n);
-    printf("%.3f ", now() - begin);
+    printf("%.3f ", now() - start);
     printf("%.1f\n", daemon_mib());
 }
 
@@ -192,7 +245,7 @@ int main(int argc, char **argv)
     unsigned n;
 
     if (argc != 6 && argc != 4) {
-        fprintf(stderr, "usage: clients SOCKET lookup|create CLIENTS SECONDS POOL\n       clients SOCKET idle CLIENTS\n");
+        fprintf(stderr, "usage: clients SOCKET lookup|create|info CLIENTS SECONDS POOL\n       clients SOCKET idle CLIENTS\n");
         return 2;
     }
     setrlimit(RLIMIT_NOFILE, &files);
@@ -202,7 +255,11 @@ int main(int argc, char **argv)
         idle(n);
         return 0;
     }
-    creates = strcmp(argv[2], "create") == 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(questions); i++)
+        if (strcmp(argv[2], questions[i].name) == 0)
+            question = &questions[i];
+    if (!question)
+        return 2;
     seconds = strtod(argv[4], NULL);
     traffic(n, argv[5]);
     return 0;

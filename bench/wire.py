@@ -17,6 +17,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 ploop = os.path.join(build, "src/cli/ploop/ploop")
 MANY = 10000
 SOME = 2300
+CROWDED = 100000
 GIB = 1 << 30
 MIB = 1 << 20
 DATA = 1536 * MIB # of the sparse volume, and of the one that is nothing else
@@ -129,8 +130,8 @@ def main():
     work = sys.argv[2] if len(sys.argv) > 2 else None
     own = None if work else tempfile.mkdtemp(prefix="ploopkit-bench.", dir="/var/tmp")
     work = work or own
-    large, many, some, memory = (os.path.join(work, pool) for pool in ("large", "many", "some", "memory"))
-    for directory in (large, many, some, memory):
+    large, many, some, crowded, memory = (os.path.join(work, pool) for pool in ("large", "many", "some", "crowded", "memory"))
+    for directory in (large, many, some, crowded, memory):
         os.mkdir(directory)
     fill(os.path.join(large, "v000000"), GIB, GIB)
     shutil.copy(os.path.join(large, "v000000"), os.path.join(large, "target"))
@@ -138,6 +139,7 @@ def main():
     fill(os.path.join(large, "sparse"), SPARSE, DATA)
     crowd(many, MANY)
     crowd(some, SOME)
+    crowd(crowded, CROWDED)
     os.sync()
     head()
     servers = Servers(work)
@@ -157,6 +159,7 @@ def main():
     rates(servers, "lookups of one volume, 200 clients", "lookup 200 3 many", least=15000, most_ms=100)
     rates(servers, "raw volumes of 4 KiB made and synced, one client", "create 1 3 large", least=330)
     rates(servers, "raw volumes of 4 KiB made and synced, 200 clients", "create 200 3 large")
+    rates(servers, "info of a volume while 100 k are refreshed", "info 1 5 crowded", most_ms=20)
     idle(servers)
     servers.end()
     if own:

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Three servers for wire.py: PLOOP=... PLOOPD=... PLOOPCTL=... STUB=... CLIENTS=... wire.sh DIRECTORY VOLUMES BYTES. The pools
-# "large", "many", "some" and "memory" stand on directories there, the last one a tmpfs, in a private libvirtd, in ploopd and, in
-# a way, in the stub. It says "ready" and where it may put files; then each line of standard input is "libvirtd", "ploopd" or
-# "stub" and a command of virsh's, each line of output its seconds, as virsh times them (without its own start). After the word
+# "large", "many", "some", "crowded" and "memory" stand on directories there, the last one a tmpfs, in a private libvirtd, in
+# ploopd and, in a way, in the stub. It says "ready"; then each line of standard input is "libvirtd", "ploopd" or "stub" and a
+# command of virsh's, each line of output its seconds, as virsh times them (without its own start). After the word
 #
 #     raw ARGUMENTS        those of bench/clients.c; its numbers are the answer
 #     crowd N ARGUMENTS    N times virsh at the same moment; seconds until all have ended
@@ -26,7 +26,7 @@ for volume in target:"$3" dense:0 sparse:0; do
     truncate -s "${volume#*:}" "$1/memory/${volume%:*}"
 done
 for server in libvirtd ploopd; do
-    for pool in large many some memory; do
+    for pool in large many some crowded memory; do
         virsh -q -c "${uri[$server]}" pool-create-as "$pool" dir --target "$1/$pool" >/dev/null
     done
 done
