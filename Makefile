@@ -52,13 +52,14 @@ test-proof:         ## crashes and faults, in a build that has seeded mistakes t
 	$(call setup,build-proof,-Dseeded=true)
 	@$(run_tests) build-proof --suite fault
 
-test-asan:          ## unit and command tests under AddressSanitizer and UBSan
+test-asan:          ## unit and command tests, and ploopd's clients, under AddressSanitizer and UBSan
 	$(call setup,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
-	@$(run_tests) build-asan $(steady) --suite unit --suite cli
+	@$(run_tests) build-asan $(steady) --suite unit --suite cli --suite clients
 
-test-tsan:          ## threaded tests under ThreadSanitizer
+test-tsan:          ## threaded tests and ploopd's clients under ThreadSanitizer
 	$(call setup,build-tsan,$(sanitized) -Db_sanitize=thread)
-	@$(run_tests) build-tsan $(steady) --suite threads
+	@G_SLICE=always-malloc TSAN_OPTIONS=suppressions=$(abspath tests/lib/tsan-suppressions) \
+		$(run_tests) build-tsan $(steady) --suite threads --suite clients # slices pass between threads unseen
 
 bench: test-deps all ## figures, side by side with what they are compared with
 	@meson test --benchmark --no-rebuild --verbose --num-processes 1 -C $(BUILD)

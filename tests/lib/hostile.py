@@ -25,7 +25,8 @@ SECONDS_MAX = 2
 
 # Sanitizers reserve terabytes of address space, and use more of all else.
 with open(PLOOP, 'rb') as _binary:
-    SANITIZED = any(word in _binary.read() for word in (b'__asan_init', b'__tsan_init'))
+    _code = _binary.read()
+SANITIZED = any(word in _code for word in (b'__asan_init', b'__tsan_init'))
 
 TOP = '{5fbaabe3-6958-40ff-92a7-860e329aab41}'
 NONE = '{00000000-0000-0000-0000-000000000000}'

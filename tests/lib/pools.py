@@ -22,7 +22,8 @@ PLOOPCTL = os.path.abspath(os.environ.get('PLOOPCTL', 'build/src/cli/ploopctl/pl
 PLOOPD = os.path.abspath(os.environ.get('PLOOPD', 'build/src/daemon/ploopd'))
 
 with open(PLOOPCTL, 'rb') as _binary:
-    SANITIZED = any(word in _binary.read() for word in (b'__asan_init', b'__tsan_init'))
+    _code = _binary.read()
+SANITIZED = any(word in _code for word in (b'__asan_init', b'__tsan_init'))
 
 
 def ctl_words(*arguments, state='state'):

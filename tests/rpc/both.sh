@@ -37,7 +37,7 @@ both_start() {
 # ploopd ends when it is told, and had nothing to complain of.
 both_stop() {
     kill $daemon
-    wait $daemon || die "exit code $?"
+    wait $daemon || die "exit code $?: $(cat ploopd.log)"
     ! grep -qE 'ERROR|assert|Sanitizer' ploopd.log || die "$(cat ploopd.log)"
 }
 
