@@ -162,6 +162,15 @@ static int take_param(PlkIdentity *identity, const rpc_param *p, PlkError *err)
     return 0;
 }
 
+/* Rights are asked of polkit for whoever a relay says it speaks for, so it must be one that could do without asking. */
+static int may_speak_for_others(PlkPeer *peer, PlkError *err)
+{
+    PLK_LOCKED(&peer->lock);
+    return peer->identity.uid == 0 || peer->identity.uid == geteuid()
+               ? 0
+               : plk_fail(err, PLK_ERROR_DENIED, "only root, and the user of this daemon, may speak for others");
+}
+
 /* All of it or nothing; what is not told is not known from now on. */
 PLK_PROCEDURE(set_identity)
 {
@@ -169,7 +178,7 @@ PLK_PROCEDURE(set_identity)
     PlkIdentity now = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     int r = 0;
 
-    if (plk_check_flags(a->flags, 0, "virConnectSetIdentity", err) < 0 ||
+    if (plk_check_flags(a->flags, 0, "virConnectSetIdentity", err) < 0 || may_speak_for_others(call->peer, err) < 0 ||
         plk_allow(call->peer, PLK_CONNECT_WRITE, NULL, err) < 0)
         return -1;
     for (u_int i = 0; i < a->params.params_len && r == 0; i++)

@@ -1,0 +1,361 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may talk to ploopd, and what they may do: sockets, TLS, SASL and polkit, seen by libvirt's own clients."""
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
+from behaviour import behaviour, check, main, requires, run, skip  # noqa: E402
+from pools import Daemon, get, put, wait_until  # noqa: E402
+from wire import *  # noqa: E402,F403
+
+POLICY = os.path.join(HERE, '..', '..', 'data', 'polkit', 'ploopd.policy')
+NOBODY, OTHER = 65534, 65533
+POOL = "<pool type='dir'><name>p</name><target><path>%s</path></target></pool>"
+
+requires('virsh', 'setpriv', 'unshare', 'certtool', 'saslpasswd2', 'dbus-daemon')
+if os.geteuid() != 0:
+    skip('needs root: it acts as several users')
+if 'PRIVATE' not in os.environ:
+    # Of our own: what polkit and the bus read, and their end with ours.
+    os.environ['PRIVATE'] = '1'
+    os.execvp('unshare', ['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc',
+                          sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
+
+
+class service(Daemon):
+    """ploopd with that configuration, in a directory that every user may enter."""
+
+    def __init__(self, config):
+        os.chmod('.', 0o755)
+        put('ploopd.conf', config.encode())
+        super().__init__('--config', 'ploopd.conf')
+
+    def answers(self):
+        """Its last socket does."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.socket + '-ro') == 0
+
+
+def uri(daemon, read_only=False):
+    return f'storage:///system?socket={daemon.socket}' + ('-ro' if read_only else '')
+
+
+def virsh(where, *words, uid=0, rc=0):
+    become = [] if uid == 0 else ['setpriv', f'--reuid={uid}', f'--regid={uid}', '--clear-groups']
+    return run(*become, 'virsh', '-c', where, *words, rc=rc, stdin=subprocess.DEVNULL, timeout=30,
+               env={**os.environ, 'HOME': '/nonexistent', 'XDG_CONFIG_HOME': '/nonexistent', 'XDG_CACHE_HOME': '/nonexistent'})
+
+
+def code_of(call, *arguments):
+    """libvirt's number of the error; 0: there was none."""
+    import libvirt
+    libvirt.registerErrorHandler(lambda ctx, err: None, None)
+    try:
+        call(*arguments)
+    except libvirt.libvirtError as error:
+        return error.get_error_code()
+    return 0
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+# ---- unix sockets ----
+
+@behaviour('the sockets are ours alone, or have the mode and group they are given')
+def _():
+    with service('') as daemon:
+        for path in (daemon.socket, daemon.socket + '-ro'):
+            check(stat.S_IMODE(os.stat(path).st_mode) == 0o700, oct(os.stat(path).st_mode))
+        check('Permission denied' in virsh(uri(daemon), 'pool-list', uid=NOBODY, rc=1), 'somebody came in')
+    check(not os.path.exists(daemon.socket) and not os.path.exists(daemon.socket + '-ro'), 'they are left behind')
+    with service('[daemon]\nsocket_mode=0660\nsocket_group=daemon\n') as daemon:
+        for path in (daemon.socket, daemon.socket + '-ro'):
+            found = os.stat(path)
+            check((stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, 1), f'{oct(found.st_mode)} {found.st_gid}')
+
+
+@behaviour('where users are listed, only they and root may connect, whatever the mode of the socket')
+def _():
+    with service('[daemon]\nsocket_mode=0777\nusers=none\n') as daemon:
+        virsh(uri(daemon), 'pool-list')
+        check('error' in virsh(uri(daemon), 'pool-list', uid=NOBODY, rc=1), 'nobody was let in')
+    with service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\n') as daemon:
+        for read_only in (False, True):
+            virsh(uri(daemon, read_only), 'pool-list', uid=NOBODY)
+            virsh(uri(daemon, read_only), 'pool-list', uid=OTHER, rc=1)
+
+
+@behaviour('nobody but root can say that he speaks for somebody else')
+def _():
+    def as_root(peer):
+        return peer.call(419, word(1) + text('unix-user-id') + struct.pack('>IQ', 4, 0) + word(0))
+
+    with service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\n') as daemon:
+        with Peer(daemon.socket) as peer:
+            peer.open()
+            check(as_root(peer)[0] == OK, 'root may not')
+        os.seteuid(NOBODY)
+        try:
+            peer = Peer(daemon.socket)
+        finally:
+            os.seteuid(0)
+        check(peer.open()[0] == OK, 'nobody may not connect')
+        status, error = as_root(peer)
+        check(status == ERROR and error_code(error) == 88, 'nobody became root')
+        peer.socket.close()
+
+
+@behaviour('through the read-only socket nothing changes and nothing is downloaded')
+def _():
+    with service('') as daemon:
+        os.mkdir('p')
+        conn = daemon.connect()
+        pool = conn.storagePoolDefineXML(POOL % os.path.abspath('p'))
+        pool.create()
+        pool.createXML('<volume><name>v</name><capacity>1048576</capacity></volume>')
+        for words in (['pool-destroy', 'p'], ['vol-delete', 'v', 'p'], ['vol-download', 'v', 'out', 'p'], ['pool-refresh', 'p']):
+            check('read' in virsh(uri(daemon, True), *words, rc=1), words)
+        check('v' in virsh(uri(daemon, True), 'vol-list', 'p'), 'it may not even look')
+        conn.close()
+
+
+# ---- TLS ----
+
+def certificate(name, authority, *lines):
+    """NAMEcert.pem and NAMEkey.pem, signed by AUTHORITYcert.pem, or by itself."""
+    put(f'{name}.tmpl', '\n'.join([f'cn = {name}', 'expiration_days = 2', *lines, '']).encode())
+    run('certtool', '--generate-privkey', '--key-type', 'rsa', '--bits', '2048', '--outfile', f'{name}key.pem')
+    how = ['--generate-self-signed'] if authority == name else [
+        '--generate-certificate', '--load-ca-certificate', f'{authority}cert.pem', '--load-ca-privkey', f'{authority}key.pem']
+    run('certtool', *how, '--load-privkey', f'{name}key.pem', '--template', f'{name}.tmpl', '--outfile', f'{name}cert.pem')
+
+
+def wallet(name, client=None, authority='ca'):
+    """A directory for pkipath= with that client's certificate, or with none."""
+    os.mkdir(name)
+    put(f'{name}/cacert.pem', get(f'{authority}cert.pem'))
+    for kind in ('cert', 'key') if client else ():
+        put(f'{name}/client{kind}.pem', get(f'{client}{kind}.pem'))
+    return os.path.abspath(name)
+
+
+def authorities():
+    for name in ('ca', 'stranger'):
+        certificate(name, name, 'ca', 'cert_signing_key')
+    certificate('localhost', 'ca', 'dns_name = localhost', 'ip_address = 127.0.0.1', 'tls_www_server', 'signing_key', 'encryption_key')
+    for name, authority in (('fred', 'ca'), ('mary', 'ca'), ('eve', 'stranger')):
+        certificate(name, authority, 'organization = ploopkit', 'tls_www_client', 'signing_key', 'encryption_key')
+
+
+def tls(more=''):
+    port = free_port()
+    return port, (f'[tls]\nlisten=localhost:{port}\nca={os.path.abspath("cacert.pem")}\ncert={os.path.abspath("localhostcert.pem")}\n'
+                  f'key={os.path.abspath("localhostkey.pem")}\n{more}')
+
+
+@behaviour('over TLS those come in whose certificate our CA has signed, and whose name is listed where names are')
+def _():
+    authorities()
+    fred, mary, eve, none = wallet('w1', 'fred'), wallet('w2', 'mary'), wallet('w3', 'eve'), wallet('w4')
+    fooled = wallet('w5', 'fred', 'stranger')
+
+    def at(port, where):
+        return f'storage+tls://localhost:{port}/system?pkipath={where}'
+
+    port, config = tls()
+    with service(config):
+        for known in (fred, mary):
+            virsh(at(port, known), 'pool-list')
+        for unknown in (eve, none):
+            virsh(at(port, unknown), 'pool-list', rc=1)
+        virsh(at(port, fooled), 'pool-list', rc=1)  # the client does not trust us
+        with socket.create_connection(('localhost', port)) as plain:  # who speaks no TLS gets no answer
+            plain.sendall(frame(AUTH_LIST))
+            plain.settimeout(10)
+            check(REMOTE.to_bytes(4, 'big') not in plain.recv(100), 'answered without TLS')
+    port, config = tls('names=*CN=fred*;CN=nobody\n')
+    with service(config):
+        virsh(at(port, fred), 'pool-list')
+        virsh(at(port, mary), 'pool-list', rc=1)
+    port, config = tls('trust_anybody=true\n')
+    with service(config):
+        virsh(at(port, none), 'pool-list')
+
+
+# ---- SASL ----
+
+def accounts(mechanism):
+    """fred and mary, with passwords, in a database of our own."""
+    os.mkdir('sasl')
+    database = os.path.abspath('sasl/db')
+    put('sasl/libvirt.conf', f'mech_list: {mechanism}\nsasldb_path: {database}\n'.encode())
+    for name in ('fred', 'mary'):
+        subprocess.run(['saslpasswd2', '-p', '-c', '-f', database, '-a', 'libvirt', name], input=f'{name}-1234'.encode(), check=True)
+    os.environ['SASL_CONF_PATH'] = os.path.abspath('sasl')
+
+
+def log_in(where, name, password):
+    import libvirt
+
+    def answer(questions, _):
+        for question in questions:
+            question[4] = name if question[0] in (libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_USERNAME) else password
+        return 0
+
+    kinds = [libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_USERNAME, libvirt.VIR_CRED_PASSPHRASE]
+    return libvirt.openAuth(where, [kinds, answer, None], 0)
+
+
+@behaviour('with SASL the password counts, and nothing is answered before it')
+def _():
+    for mechanism, tcp in (('digest-md5', True), ('scram-sha-256', False)):
+        run('rm', '-rf', 'sasl', 'dstate')
+        accounts(mechanism)
+        port = free_port()
+        config = (f'[tcp]\nlisten=localhost:{port}\n' if tcp else '[daemon]\nauth=sasl\n') + '[sasl]\nusers=fred@*;fred\n'
+        with service(config) as daemon:
+            where = f'storage+tcp://localhost:{port}/system' if tcp else uri(daemon)
+            conn = log_in(where, 'fred', 'fred-1234')
+            check(conn.listAllStoragePools() == [], 'it does not work')
+            conn.close()
+            for name, password in (('fred', 'mary-1234'), ('nobody', 'x'), ('mary', 'mary-1234')):
+                check(code_of(log_in, where, name, password) == 45, f'{name} {password}')
+            if not tcp:
+                with Peer(daemon.socket) as peer:
+                    for procedure in (OPEN, FEATURE, CAPABILITIES, LIST_POOLS):
+                        status, error = peer.call(procedure, word(0) * 4)
+                        check(status == ERROR and error_code(error) in (39, 45), f'{procedure}: {error}')
+
+
+@behaviour('plain TCP needs SASL, unless it is told otherwise; polkit there is a mistake')
+def _():
+    port = free_port()
+    accounts('digest-md5')
+    with service(f'[tcp]\nlisten=localhost:{port}\n'):
+        check(code_of(log_in, f'storage+tcp://localhost:{port}/system', '', '') == 45, 'let in')
+    with service(f'[tcp]\nlisten=localhost:{port}\nauth=none\n'):
+        virsh(f'storage+tcp://localhost:{port}/system', 'pool-list')
+    put('ploopd.conf', f'[tcp]\nlisten=localhost:{port}\nauth=polkit\n'.encode())
+    check('polkit knows only local processes' in run(os.environ['PLOOPD'], '--config', 'ploopd.conf', '--state-dir', 'dstate', rc=1),
+          'it starts')
+
+
+# ---- polkit ----
+
+BUS = '''<busconfig>
+  <type>system</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/> <allow own="*"/> <allow send_destination="*"/> <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+'''
+
+
+class Polkit:
+    """A bus and a polkitd of our own, with these rules; everybody who is started afterwards asks there."""
+
+    def __init__(self, rules):
+        os.chmod('.', 0o755)
+        os.makedirs('actions')
+        os.makedirs('rules')
+        put('actions/ploopd.policy', get(POLICY))
+        put('rules/10-test.rules', rules.encode())
+        put('bus.conf', (BUS % os.path.abspath('bus')).encode())
+        for what, where in (('actions', '/usr/share/polkit-1/actions'), ('rules', '/usr/share/polkit-1/rules.d'),
+                            ('rules', '/etc/polkit-1/rules.d')):
+            run('mount', '--bind', what, where)
+        os.chmod('/etc/polkit-1/rules.d', 0o755)
+
+    def __enter__(self):
+        os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = 'unix:path=' + os.path.abspath('bus')
+        with open('polkit.log', 'wb') as out:
+            self.running = [subprocess.Popen(['dbus-daemon', '--config-file=bus.conf', '--nofork'], stdout=out, stderr=out)]
+            wait_until('there is a bus', lambda: os.path.exists('bus'))
+            self.running.append(subprocess.Popen(['/usr/lib/polkit-1/polkitd'], stdout=out, stderr=out))
+        wait_until('polkit answers', lambda: subprocess.run(
+            ['dbus-send', '--system', '--print-reply', '--dest=org.freedesktop.PolicyKit1', '/org/freedesktop/PolicyKit1/Authority',
+             'org.freedesktop.DBus.Peer.Ping'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0)
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            process.terminate()
+            process.wait()
+        for where in ('/etc/polkit-1/rules.d', '/usr/share/polkit-1/rules.d', '/usr/share/polkit-1/actions'):
+            run('umount', where)
+        del os.environ['DBUS_SYSTEM_BUS_ADDRESS']
+
+
+@behaviour('polkit says who may manage and who may look')
+def _():
+    rules = f'''polkit.addRule(function(action, subject) {{
+        if (action.id == "org.libvirt.unix.manage")
+            return subject.user == "nobody" ? polkit.Result.YES : polkit.Result.NO;
+        if (action.id == "org.libvirt.unix.monitor")
+            return polkit.Result.YES;
+    }});'''
+    with Polkit(rules), service('[daemon]\nauth=polkit\n') as daemon:
+        check(stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o777, 'the socket is closed')
+        for uid in (0, NOBODY):
+            virsh(uri(daemon), 'pool-list', uid=uid)
+        check('denies org.libvirt.unix.manage' in virsh(uri(daemon), 'pool-list', uid=OTHER, rc=1), 'let in')
+        virsh(uri(daemon, True), 'pool-list', uid=OTHER)
+        with Peer(daemon.socket) as peer:
+            status, error = peer.call(OPEN, word(1) + text('storage:///system') + word(0))
+            check(status == ERROR, 'opened without asking who it is')
+
+
+@behaviour('where polkit cannot be asked, nobody but root comes in')
+def _():
+    os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = 'unix:path=' + os.path.abspath('nothing')
+    with service('[daemon]\nauth=polkit\n') as daemon:
+        del os.environ['DBUS_SYSTEM_BUS_ADDRESS']
+        virsh(uri(daemon), 'pool-list')
+        for read_only in (False, True):
+            check('polkit cannot be asked' in virsh(uri(daemon, read_only), 'pool-list', uid=NOBODY, rc=1), 'let in')
+
+
+@behaviour('with access_polkit each right is asked for, with names of pool and volume')
+def _():
+    rules = '''polkit.addRule(function(action, subject) {
+        if (action.id == "org.libvirt.api.storage-vol.delete")
+            return action.lookup("pool_name") == "p" && action.lookup("vol_name") == "mine" ? polkit.Result.YES : polkit.Result.NO;
+        if (action.id == "org.libvirt.api.storage-pool.getattr" || action.id == "org.libvirt.api.storage-pool.read")
+            return action.lookup("pool_name") == "hidden" ? polkit.Result.NO : polkit.Result.YES;
+        if (action.id.indexOf("org.libvirt.api.") == 0)
+            return polkit.Result.YES;
+    });'''
+    with Polkit(rules), service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\naccess_polkit=true\n') as daemon:
+        for name in ('p', 'hidden'):
+            os.mkdir(name)
+            virsh(uri(daemon), 'pool-create-as', name, 'dir', '--target', os.path.abspath(name))
+        for name in ('mine', 'yours'):
+            virsh(uri(daemon), 'vol-create-as', 'p', name, '1M', uid=NOBODY)
+        check('access denied' in virsh(uri(daemon), 'vol-delete', 'yours', 'p', uid=NOBODY, rc=1), 'deleted')
+        check(os.path.exists('p/yours') and 'Capacity' in virsh(uri(daemon), 'vol-info', 'yours', 'p', uid=NOBODY), 'it is gone')
+        virsh(uri(daemon), 'vol-delete', 'mine', 'p', uid=NOBODY)
+        check(not os.path.exists('p/mine'), 'it is still there')
+        listed = virsh(uri(daemon), 'pool-list', '--all', uid=NOBODY)
+        check(' p ' in listed and 'hidden' not in listed, listed)
+        os.seteuid(NOBODY)
+        try:
+            conn = daemon.connect()
+        finally:
+            os.seteuid(0)
+        check(code_of(lambda: conn.storagePoolLookupByName('p').storageVolLookupByName('yours').delete()) == 88, 'not 88')
+        conn.close()
+
+
+main()
