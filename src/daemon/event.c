@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 
 enum { EVENT_LIFECYCLE, EVENT_REFRESH, EVENTS }; /* libvirt's numbers */
 enum { PROC_LIFECYCLE = 370, PROC_REFRESH = 373 };
@@ -79,9 +80,11 @@ static GPtrArray *find_those_who_want(PlkEvents *events, PlkPoolEvent event, con
 /* pool/ calls in the order of each pool's events, and sending only queues. */
 static void on_event(void *arg, PlkPoolEvent event, const char *name, const unsigned char uuid[PLK_UUID_BYTES])
 {
+    static const char *const words[] = {"defined", "undefined", "started", "stopped", "built", "deleted", "refreshed"};
     PlkTarget on = {.pool = name, .uuid = uuid};
     GPtrArray *those = find_those_who_want(arg, event, uuid);
 
+    plk_log(event == PLK_EVENT_REFRESHED ? LOG_DEBUG : LOG_NOTICE, &(PlkLogFields){.pool = name}, "pool '%s' is %s", name, words[event]);
     for (guint i = 0; i < those->len; i++) {
         const Registration *r = g_ptr_array_index(those, i);
 

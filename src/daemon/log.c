@@ -2,6 +2,7 @@
 /* The log: journal or standard error. */
 #include "daemon/log.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 
 static atomic_int highest = LOG_INFO;
 static bool journal;
+static _Thread_local char about_pool[NAME_MAX + 1], about_volume[NAME_MAX + 1];
 
 /* systemd tells in JOURNAL_STREAM which file its journal is; our standard error may be another by now. */
 static bool is_journal(int fd)
@@ -33,15 +35,22 @@ void plk_log_setup(int highest_level)
     journal = is_journal(STDERR_FILENO);
 }
 
+void plk_log_about(const char *pool, const char *volume)
+{
+    snprintf(about_pool, sizeof about_pool, "%s", pool ? pool : "");
+    snprintf(about_volume, sizeof about_volume, "%s", volume ? volume : "");
+}
+
 typedef struct Entry {
     struct iovec field[8];
     int n;
     char text[8][1200];
 } Entry;
 
+/* Nothing is added for what is not known. */
 static void add(Entry *e, const char *name, const char *value)
 {
-    if (!value)
+    if (!value || !*value)
         return;
     snprintf(e->text[e->n], sizeof e->text[e->n], "%s=%s", name, value);
     e->field[e->n] = (struct iovec){.iov_base = e->text[e->n], .iov_len = strlen(e->text[e->n])};
@@ -56,8 +65,8 @@ static void tell_journal(int level, const PlkLogFields *f, const char *client, c
     add(&e, "MESSAGE", message);
     add(&e, "PRIORITY", priority);
     add(&e, "SYSLOG_IDENTIFIER", "ploopd");
-    add(&e, "PLOOPKIT_POOL", f->pool);
-    add(&e, "PLOOPKIT_VOLUME", f->volume);
+    add(&e, "PLOOPKIT_POOL", f->pool ? f->pool : about_pool);
+    add(&e, "PLOOPKIT_VOLUME", f->pool ? f->volume : about_volume);
     add(&e, "PLOOPKIT_JOB", f->job);
     add(&e, "PLOOPKIT_CLIENT", client);
     sd_journal_sendv(e.field, e.n);

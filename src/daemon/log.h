@@ -12,6 +12,8 @@ typedef struct PlkLogFields {
     unsigned long client;            /* 0 = not about one */
 } PlkLogFields;
 
+/* What the calling thread works on, for the fields of all it says until the next such call: NULL = nothing. */
+void plk_log_about(const char *pool, const char *volume);
 void plk_log_setup(int highest_level); /* of syslog: LOG_INFO, LOG_DEBUG */
 /* fields may be NULL. Any thread. */
 void plk_log(int level, const PlkLogFields *fields, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

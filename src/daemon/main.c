@@ -14,6 +14,7 @@
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "pool/job.h"
 #include "rpc/tls.h"
 
 #define MALLOC_KEEPS (1 << 20) /* at the end of each thread's heap */
@@ -47,9 +48,22 @@ static void detach(PlkPeer *peer, void *arg)
 
 static void measured(const PlkPeer *peer, const PlkProcedure *procedure, uint64_t ns, const PlkError *failure, void *arg)
 {
+    PlkLogFields fields = {.client = peer->id};
+
     plk_metrics_note(procedure, ns, failure != NULL);
     if (failure)
-        plk_log(LOG_INFO, &(PlkLogFields){.client = peer->id}, "%s: %s", procedure->name, failure->message);
+        plk_log(LOG_INFO, &fields, "%s: %s", procedure->name, failure->message);
+    else
+        plk_log(LOG_DEBUG, &fields, "%s: done in %.3f ms", procedure->name, (double)ns / 1e6);
+    plk_log_about(NULL, NULL);
+}
+
+/* ---- jobs ---- */
+
+static void on_job(void *arg, const PlkJobInfo *job, bool begins)
+{
+    plk_log(LOG_INFO, &(PlkLogFields){.pool = job->pool, .volume = job->volume, .job = *job->id ? job->id : NULL},
+            "%s of '%s/%s' %s", job->kind, job->pool, job->volume, begins ? "begins" : "has ended");
 }
 
 /* ---- signals and the watchdog ---- */
@@ -187,6 +201,7 @@ int main(int argc, char **argv)
         r = open_storage(&daemon, &err);
     if (r == 0) {
         plk_events_new(&daemon);
+        plk_storage_on_job(daemon.storage, on_job, NULL);
         r = serve(&daemon, &err);
         plk_events_free(daemon.events);
         plk_storage_close(daemon.storage);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 
 int plk_check_flags(unsigned flags, unsigned known, const char *procedure, PlkError *err)
 {
@@ -40,11 +41,13 @@ PlkPool *plk_find_pool(PlkCall *call, const rpc_pool *which, PlkRight right, Plk
 {
     PlkPool *pool = plk_storage_pool_by_uuid(plk_daemon(call)->storage, (const unsigned char *)which->uuid, err);
 
+    plk_log_about(which->name, NULL);
     return if_allowed(call, pool, right, NULL, err);
 }
 
 PlkPool *plk_find_pool_named(PlkCall *call, const char *name, PlkRight right, const char *volume, PlkError *err)
 {
+    plk_log_about(name, volume);
     return if_allowed(call, plk_storage_pool_by_name(plk_daemon(call)->storage, name, err), right, volume, err);
 }
 

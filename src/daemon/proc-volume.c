@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 
 #define INFO_PHYSICAL 1u
 #define DELETE_ZEROED 1u
@@ -43,6 +44,7 @@ PLK_PROCEDURE(vol_create)
     if (!pool || parse(a->xml, pool, a->flags, 0, &def, err) < 0)
         return -1;
     PlkTarget on = plk_on_volume(pool, def->name);
+    plk_log_about(on.pool, on.volume);
     if (plk_allow(call->peer, PLK_VOL_CREATE, &on, err) < 0 ||
         plk_pool_create_volume(pool, def, a->flags, &progress, &volume, err) < 0)
         return -1;
@@ -66,6 +68,7 @@ PLK_PROCEDURE(vol_create_from)
     if (!from || parse(a->xml, pool, a->flags, PLK_PARSE_OPT_CAPACITY, &def, err) < 0)
         return -1;
     PlkTarget on = plk_on_volume(pool, def->name);
+    plk_log_about(on.pool, on.volume);
     if (plk_allow(call->peer, PLK_VOL_CREATE, &on, err) < 0 ||
         plk_pool_clone_volume(pool, def, from, a->from.name, NULL, a->flags, &progress, &volume, err) < 0)
         return -1;

@@ -46,6 +46,8 @@ struct PlkJobTable {
     pthread_cond_t ended;
     GPtrArray *jobs;
     bool closing; /* new ones begin cancelled */
+    PlkJobHook *hook;
+    void *hook_arg;
 };
 
 static int64_t now_ms(void)
@@ -218,9 +220,12 @@ PlkJob *plk_job_begin(PlkStorage *storage, const char *kind, const char *pool, c
     pthread_mutex_init(&job->lock, NULL);
     job->fd = make_file(job);
     write_file(job);
-    PLK_LOCKED(&table->lock);
+    pthread_mutex_lock(&table->lock);
     job->cancelled = table->closing;
     g_ptr_array_add(table->jobs, job);
+    pthread_mutex_unlock(&table->lock);
+    if (table->hook)
+        table->hook(table->hook_arg, &job->info, true);
     return job;
 }
 
@@ -232,6 +237,8 @@ void plk_job_end(PlkJob *job)
     if (!job)
         return;
     table = job->storage->jobs;
+    if (table->hook)
+        table->hook(table->hook_arg, &job->info, false);
     if (job->fd >= 0) {
         path = path_of(job->storage, job->info.id, "");
         cancel = path_of(job->storage, job->info.id, ".cancel");
@@ -248,6 +255,12 @@ void plk_job_end(PlkJob *job)
 }
 
 /* ---- all of this process ---- */
+
+void plk_storage_on_job(PlkStorage *storage, PlkJobHook *hook, void *arg)
+{
+    storage->jobs->hook = hook;
+    storage->jobs->hook_arg = arg;
+}
 
 PlkJobTable *plk_job_table_new(void)
 {

@@ -31,6 +31,10 @@ void plk_job_report(PlkJob *job, uint64_t done, uint64_t total);
 bool plk_job_cancelled(PlkJob *job); /* cheap */
 void plk_job_end(PlkJob *job); /* NULL is fine */
 
+/* Called when a job of this process begins and when it ends, by its thread, without a lock. One hook, set before the first job. */
+typedef void PlkJobHook(void *arg, const PlkJobInfo *job, bool begins);
+void plk_storage_on_job(PlkStorage *storage, PlkJobHook *hook, void *arg);
+
 int plk_jobs_list(PlkStorage *storage, PlkJobInfo **ret, size_t *ret_n, PlkError *err); /* g_free */
 int plk_job_cancel(PlkStorage *storage, const char *id, PlkError *err);
 /* Until it is over; timeout_ms -1 = for ever. CANCELLED by `progress`, BUSY at the end of the time. */
