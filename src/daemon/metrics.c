@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The figures and the socket they are read from. Names: docs/metrics.md. */
+/* The figures and the socket they are read from. */
 #include "daemon/metrics.h"
 
 #include <errno.h>
@@ -18,6 +18,7 @@
 
 #define PROCEDURES 512 /* numbers below this are counted each for itself */
 #define REQUEST_MS 1000
+#define SILENT 64
 #define BUCKETS 7
 
 static const uint64_t bucket_ns[BUCKETS] = {100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, UINT64_MAX};
@@ -33,6 +34,7 @@ static Figures figures[PROCEDURES];
 struct PlkMetrics {
     PlkDaemon *daemon;
     int listening, stop;
+    char *path;
     pthread_t thread;
 };
 
@@ -185,7 +187,7 @@ static char *text_of(PlkMetrics *m, size_t *ret_len)
 
 /* ---- the socket ---- */
 
-/* Whatever it asks for, it gets the figures; who says nothing for a second gets nothing. */
+/* Whatever it asks for, it gets the figures. */
 static void answer(PlkMetrics *m, int fd)
 {
     const struct timeval limit = {.tv_sec = REQUEST_MS / 1000};
@@ -193,9 +195,8 @@ static void answer(PlkMetrics *m, int fd)
     char request[2048];
     size_t len;
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (recv(fd, request, sizeof request, 0) <= 0)
+    if (recv(fd, request, sizeof request, MSG_DONTWAIT) <= 0)
         return;
     text = text_of(m, &len);
     for (size_t sent = 0; sent < len;) {
@@ -208,18 +209,70 @@ static void answer(PlkMetrics *m, int fd)
     shutdown(fd, SHUT_WR);
 }
 
+/* Who has connected and asked for nothing yet, the oldest first; the others do not wait for it. */
+typedef struct Silent {
+    struct pollfd poll[2 + SILENT]; /* the first two are the listening socket and the stop */
+    gint64 since[2 + SILENT];
+    nfds_t n;
+} Silent;
+
+static void drop_oldest(Silent *s)
+{
+    close(s->poll[2].fd);
+    s->n--;
+    memmove(s->poll + 2, s->poll + 3, (s->n - 2) * sizeof *s->poll);
+    memmove(s->since + 2, s->since + 3, (s->n - 2) * sizeof *s->since);
+}
+
+static void take_one(Silent *s)
+{
+    int fd = accept4(s->poll[0].fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (s->n == 2 + SILENT)
+        drop_oldest(s);
+    s->poll[s->n] = (struct pollfd){.fd = fd, .events = POLLIN};
+    s->since[s->n++] = g_get_monotonic_time();
+}
+
+/* Answers those who have asked, and ends with those who said nothing for a second. */
+static void look_through(PlkMetrics *m, Silent *s)
+{
+    gint64 limit = g_get_monotonic_time() - REQUEST_MS * 1000;
+    nfds_t kept = 2;
+
+    for (nfds_t i = 2; i < s->n; i++) {
+        if (!s->poll[i].revents && s->since[i] > limit) {
+            s->poll[kept] = s->poll[i];
+            s->since[kept++] = s->since[i];
+            continue;
+        }
+        if (s->poll[i].revents)
+            answer(m, s->poll[i].fd);
+        close(s->poll[i].fd);
+    }
+    s->n = kept;
+}
+
 static void *serve(void *arg)
 {
     PlkMetrics *m = arg;
-    struct pollfd p[2] = {{.fd = m->listening, .events = POLLIN}, {.fd = m->stop, .events = POLLIN}};
+    Silent s = {.poll = {{.fd = m->listening, .events = POLLIN}, {.fd = m->stop, .events = POLLIN}}, .n = 2};
 
-    while (poll(p, 2, -1) >= 0 || errno == EINTR) {
-        if (p[1].revents)
+    for (;;) {
+        int r = poll(s.poll, s.n, s.n > 2 ? REQUEST_MS : -1);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0 || s.poll[1].revents)
             break;
-        PLK_CLOSE int fd = p[0].revents ? accept4(m->listening, NULL, NULL, SOCK_CLOEXEC) : -1;
-        if (fd >= 0)
-            answer(m, fd);
+        look_through(m, &s);
+        if (s.poll[0].revents)
+            take_one(&s);
     }
+    while (s.n > 2)
+        drop_oldest(&s);
     return NULL;
 }
 
@@ -232,11 +285,13 @@ int plk_metrics_new(PlkDaemon *daemon, const char *path, PlkMetrics **ret, PlkEr
     if (fd < 0)
         return -1;
     m = g_new0(PlkMetrics, 1);
-    *m = (PlkMetrics){.daemon = daemon, .listening = fd, .stop = eventfd(0, EFD_CLOEXEC)};
+    *m = (PlkMetrics){.daemon = daemon, .path = g_strdup(path), .listening = fd, .stop = eventfd(0, EFD_CLOEXEC)};
     r = pthread_create(&m->thread, NULL, serve, m);
     if (r) {
         close(m->listening);
         close(m->stop);
+        unlink(path);
+        g_free(m->path);
         g_free(m);
         return plk_fail_errno(err, PLK_ERROR_SYSTEM, r, "cannot start a thread");
     }
@@ -254,5 +309,7 @@ void plk_metrics_free(PlkMetrics *metrics)
         pthread_join(metrics->thread, NULL);
     close(metrics->listening);
     close(metrics->stop);
+    unlink(metrics->path);
+    g_free(metrics->path);
     g_free(metrics);
 }

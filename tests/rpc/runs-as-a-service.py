@@ -202,6 +202,30 @@ def _():
         figures('figures')
 
 
+@behaviour('figures are there at once beside scrapers that ask for nothing, and their socket goes with ploopd')
+def _():
+    with Daemon('--metrics', os.path.abspath('figures')) as daemon:
+        silent = []
+        for _ in range(100):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect('figures')
+            silent.append(s)
+        begin = time.monotonic()
+        figures('figures')
+        check(time.monotonic() - begin < 0.8, f'{time.monotonic() - begin:.1f} s')
+        for s in silent:
+            s.close()
+        conn = daemon.connect()
+        before = figures('figures').get(('ploopd_call_seconds_count', ('procedure', 'CONNECT_LIST_ALL_STORAGE_POOLS')), 0)
+        for _ in range(7):
+            conn.listAllStoragePools()
+        now = figures('figures')
+        check(now[('ploopd_call_seconds_count', ('procedure', 'CONNECT_LIST_ALL_STORAGE_POOLS'))] == before + 7, now)
+        check(now[('ploopd_call_seconds_sum', ('procedure', 'CONNECT_LIST_ALL_STORAGE_POOLS'))] > 0, now)
+        conn.close()
+    check(not os.path.exists('figures'), 'the socket is left behind')
+
+
 # ---- systemd ----
 
 def listening(path):
