@@ -161,10 +161,20 @@ static const Key *find_key(const char *group, const char *name)
     return NULL;
 }
 
+static bool is_group(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
+        if (strcmp(keys[i].group, name) == 0)
+            return true;
+    return false;
+}
+
 static int load_group(PlkConfig *config, GKeyFile *file, const char *group, const char *path, PlkError *err)
 {
     g_auto(GStrv) names = g_key_file_get_keys(file, group, NULL, NULL);
 
+    if (!is_group(group))
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s: unknown group [%s]; see ploopd(8)", path, group);
     for (char **name = names; name && *name; name++) {
         const Key *key = find_key(group, *name);
         g_autofree char *value = g_key_file_get_string(file, group, *name, NULL);

@@ -23,7 +23,7 @@ POOL = "<pool type='dir'><name>%s</name><target><path>%s</path></target></pool>"
 UNITS = os.path.join(HERE, '..', '..', 'data', 'systemd')
 JOURNAL = '/run/systemd/journal'
 
-requires('unshare', 'systemd-analyze')
+requires('unshare', 'systemd-analyze', 'systemd-socket-activate')
 if os.geteuid() != 0:
     skip('needs root: it puts a journal of its own in the place of the machine\'s')
 if 'PRIVATE' not in os.environ:
@@ -57,7 +57,7 @@ def a_pool(conn, name='p'):
 @behaviour('a mistake in the configuration is one line that says where and what')
 def _():
     for text_, words in (('[daemon]\nsocket_mod=0700\n', ('ploopd.conf', 'socket_mod', '[daemon]')),
-                         ('[daemons]\nauth=none\n', ('ploopd.conf', 'daemons')),
+                         ('[daemons]\nauth=none\n', ('ploopd.conf', 'daemons')), ('[daemons]\n', ('ploopd.conf', '[daemons]')),
                          ('[daemon]\nsocket_mode=0999\n', ('ploopd.conf', 'socket_mode', '0999', 'octal')),
                          ('[daemon]\nmax_clients=many\n', ('ploopd.conf', 'max_clients', 'many', 'number')),
                          ('[daemon]\nauth=kerberos\n', ('ploopd.conf', 'auth', 'kerberos', 'polkit')),
@@ -335,6 +335,36 @@ def _():
         check(process.wait(20) == 0, get('log'))
 
 
+@behaviour('the first client starts it through systemd-socket-activate; without names the paths tell which is read-only')
+def _():
+    words = ['systemd-socket-activate', '--listen', os.path.abspath('rw-ro'), '--listen', os.path.abspath('rw'),
+             PLOOPD, '--state-dir', os.path.abspath('st')]
+    with open('log', 'ab') as log:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until('it listens', lambda: os.path.exists('rw'))
+        time.sleep(0.1)
+        check(not os.path.exists('st'), 'it runs though nobody asks')
+        conn = connect(os.path.abspath('rw'))
+        conn.storagePoolDefineXML(POOL % ('p', os.path.abspath('.')))
+        conn.close()
+        with Peer('rw-ro') as peer:
+            check(peer.open()[0] == OK, 'the other does not answer')
+            check(peer.call(DEFINE_XML, text(POOL % ('q', '/srv')) + word(0))[0] == ERROR, 'it may be written to')
+    finally:
+        process.terminate()
+        check(process.wait(20) == 0, get('log'))
+    check(os.path.exists('rw') and os.path.exists('rw-ro'), 'its sockets are removed')
+
+
+@behaviour('who cannot start never says that it is ready')
+def _():
+    notified = Notified()
+    said = run(PLOOPD, '--socket', os.path.abspath('no/such/s'), '--state-dir', 'st', rc=1, stdin=subprocess.DEVNULL, timeout=20,
+               env={**os.environ, **notified.env})
+    check('no/such/s' in said and 'READY=1' not in notified.said, notified.said)
+
+
 @behaviour('the units are right, and start what was installed')
 def _():
     os.makedirs('units')
@@ -354,6 +384,11 @@ def _():
         put('dstate/config/p.xml', (POOL % ('p', os.path.abspath('p'))).encode())
         daemon.process.send_signal(signal.SIGHUP)
         wait_until('the pool is known', lambda: [pool.name() for pool in conn.listAllStoragePools()] == ['p'])
+        pool = conn.storagePoolLookupByName('p')
+        os.mkdir('other')
+        put('dstate/config/p.xml', pool.XMLDesc().replace(os.path.abspath('p'), os.path.abspath('other')).encode())
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until('its new target is known', lambda: os.path.abspath('other') in pool.XMLDesc())
         conn.close()
 
 
