@@ -101,7 +101,7 @@ def _():
 def _():
     with Daemon() as daemon:
         said = refused('--socket', 'other', '--state-dir', 'dstate')
-        check(str(daemon.process.pid) in said, said)
+        check(said.endswith(f'pid {daemon.process.pid}\n'), f'{said}, not {daemon.process.pid}')
         check('sock' in refused('--socket', 'sock', '--state-dir', 'other'), 'its socket is taken')
         daemon.connect().close()
 
