@@ -151,9 +151,36 @@ def operation_seeds():
             yield source.randbytes(length)
 
 
+def daemon_seeds():
+    """Two pools run, then whatever comes, in the shape fuzz-daemon.c reads it."""
+    source = random.Random(1)
+
+    def some(*choices):
+        return source.choice(choices)
+
+    def actions():
+        yield bytes([some(191, 193, 194), some(0, 1, 2), some(0, 1), some(0, 1, 2), 0, *source.randbytes(4)])  # a volume
+        yield bytes([some(192, 196), 0, some(0, 1), some(0, 1, 2), some(0, 1, 2), *source.randbytes(2)])  # a clone
+        yield bytes([some(208, 209, 210, 211), 0, some(0, 1), some(0, 1, 2), *source.randbytes(4)])
+        yield bytes([some(222, 231), some(0, 1, 2), some(0, 1), some(0, 1, 2), 0, 0])  # an upload begins
+        yield bytes([some(232, 241), some(0, 1, 2), some(0, 1, 5), some(0, 1, 2, 7), *source.randbytes(16)])  # and ends
+        yield bytes([some(242, 249), some(0, 1, 2), some(0, 1), some(0, 1, 2), 0, 0, 0, 0])
+        yield bytes([some(168, 170, 172, 173, 174, 175), 0, some(0, 1), 0, 0])  # a pool
+        yield bytes([some(250, 253, 254), some(0, 1, 2), some(0, 1), some(0, 1)])
+        for _ in range(4):
+            yield bytes([some(7, 40, 95, 149), some(0, 1, 2), *source.randbytes(16)])  # questions
+        yield bytes([150, some(0, 1, 2), *source.randbytes(3), 4, *source.randbytes(4)])
+
+    for length in (10, 20, 40, 80):
+        for _ in range(40):
+            begin = b''.join(bytes([what, 0, pool, 0, 0]) for pool in (0, 1) for what in (168, 170))
+            volumes = b''.join(bytes([191, 0, pool, volume, 0, *source.randbytes(2), 0, 0]) for pool in (0, 1) for volume in (0, 1))
+            yield begin + volumes + b''.join(some(*actions()) for _ in range(length))
+
+
 def main():
     makers = {'image': image_seeds, 'descriptor': descriptor_seeds, 'arguments': argument_seeds,
-              'operations': operation_seeds, 'definition': definition_seeds, 'frames': frame_seeds}
+              'operations': operation_seeds, 'definition': definition_seeds, 'frames': frame_seeds, 'daemon': daemon_seeds}
     target, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
     for n, seed in enumerate(makers[target]()):
