@@ -202,6 +202,7 @@ typedef struct Client {
     unsigned n_out;
     uint32_t upload;   /* serial of an open one; 0 */
     unsigned pool, volume;
+    bool known;        /* what was in it before */
 } Client;
 
 typedef struct Frame {
@@ -545,6 +546,7 @@ static void begin_upload(Client *c, FuzzInput *in)
     c->upload = c->serial;
     c->pool = pool;
     c->volume = volume;
+    c->known = v->known;
     v->open = true;
     v->known = false;
 }
@@ -587,7 +589,7 @@ static void upload(Client *c, FuzzInput *in)
     FUZZ_CHECK(f.status == PLK_FRAME_OK, "an upload failed");
     end_upload(c);
     v->size = MAX(at, before); /* at most, if it was given up */
-    v->known = how && at >= before; /* all of it is new */
+    v->known = how && (c->known || at >= before);
     if (how)
         check_bytes(c->pool, c->volume);
 }
