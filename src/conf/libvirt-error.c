@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* Domains: who reports. */
-enum { NOBODY = 0, XML = 5, RPC = 7, STORAGE = 18, AUTH = 46, ACCESS = 55 };
+enum { NOBODY = 0, XML = 5, RPC = 7, STORAGE = 18, AUTH = 46, ACCESS = 55, POLKIT = 60 };
 
 #define INTERNAL {1, STORAGE, "internal error"}
 #define UNSUPPORTED {84, STORAGE, "Operation not supported"}
@@ -67,6 +67,7 @@ static const PlkLibvirtError rows[] = {
     [PLK_ERROR_SYSTEM] = SYSTEM,
     [PLK_ERROR_RPC] = {39, RPC, NULL}, /* clients look for "unknown procedure" at the very beginning */
     [PLK_ERROR_AUTH] = {45, AUTH, "authentication failed"},
+    [PLK_ERROR_AUTH_UNAVAILABLE] = {94, POLKIT, "authentication unavailable"}, /* with both numbers virsh starts an agent */
     [PLK_ERROR_DENIED] = {88, ACCESS, "access denied"},
 };
 

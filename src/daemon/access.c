@@ -12,6 +12,8 @@
 #include "daemon/daemon.h"
 #include "daemon/polkit.h"
 
+#define ASKED_MAX 64
+
 static const char *const actions[PLK_RIGHTS] = {
     [PLK_CONNECT_GETATTR] = "org.libvirt.api.connect.getattr",
     [PLK_CONNECT_READ] = "org.libvirt.api.connect.read",
@@ -64,7 +66,7 @@ int plk_allow(PlkPeer *peer, PlkRight right, const PlkTarget *on, PlkError *err)
                                                    {"pool_uuid", on ? uuid : NULL},
                                                    {"vol_name", on ? on->volume : NULL},
                                                    {NULL, NULL}},
-                         &why) == 0)
+                         false, &why) == 0)
         return 0;
     return plk_fail(err, PLK_ERROR_DENIED, "%s", why.message);
 }
@@ -75,6 +77,29 @@ static void let_in(PlkPeer *peer)
 {
     PLK_LOCKED(&peer->lock);
     peer->authenticated = true;
+}
+
+/* A password takes whoever types it longer than a handshake may last. */
+static void mark_asked(PlkPeer *peer, bool asked)
+{
+    PLK_LOCKED(&peer->lock);
+    peer->asked = asked;
+    peer->since = plk_now_ms();
+}
+
+/* Each question keeps a thread; beyond ASKED_MAX of them polkit answers at once, from its rules alone. */
+static int ask_polkit(PlkPeer *peer, const char *action, PlkError *err)
+{
+    static _Atomic unsigned asked;
+    PlkIdentity who = who_asks(peer);
+    bool room = atomic_fetch_add(&asked, 1) < ASKED_MAX;
+    int r;
+
+    mark_asked(peer, room);
+    r = plk_polkit_check(&who, action, NULL, room, err);
+    mark_asked(peer, false);
+    atomic_fetch_sub(&asked, 1);
+    return r;
 }
 
 /* Root needs no polkit, and is told that nothing is needed. */
@@ -95,12 +120,11 @@ PLK_PROCEDURE(auth_list)
 
 PLK_PROCEDURE(auth_polkit)
 {
-    PlkIdentity who = who_asks(call->peer);
     const char *action = call->peer->listener->read_only ? "org.libvirt.unix.monitor" : "org.libvirt.unix.manage";
 
     if (call->peer->listener->auth != PLK_AUTH_POLKIT)
         return plk_fail(err, PLK_ERROR_AUTH, "this socket does not use polkit");
-    if (plk_polkit_check(&who, action, NULL, err) < 0)
+    if (ask_polkit(call->peer, action, err) < 0)
         return -1;
     let_in(call->peer);
     ((rpc_int *)ret)->value = 1;

@@ -7,6 +7,8 @@
 #include "base/error.h"
 
 #define TIMEOUT_MS 30000
+#define PERSON_MS 120000 /* somebody types a password */
+#define ALLOW_INTERACTION 1u
 
 static GVariant *subject(const PlkIdentity *who)
 {
@@ -19,7 +21,7 @@ static GVariant *subject(const PlkIdentity *who)
     return g_variant_new("(sa{sv})", "unix-process", &b);
 }
 
-static GVariant *question(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details)
+static GVariant *question(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details, bool ask_person)
 {
     GVariantBuilder b;
 
@@ -27,10 +29,10 @@ static GVariant *question(const PlkIdentity *who, const char *action, const PlkP
     for (; details && details->name; details++)
         if (details->value)
             g_variant_builder_add(&b, "{ss}", details->name, details->value);
-    return g_variant_new("(@(sa{sv})sa{ss}us)", subject(who), action, &b, 0, "");
+    return g_variant_new("(@(sa{sv})sa{ss}us)", subject(who), action, &b, ask_person ? ALLOW_INTERACTION : 0, "");
 }
 
-int plk_polkit_check(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details, PlkError *err)
+int plk_polkit_check(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details, bool ask_person, PlkError *err)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SYSTEM, NULL, &error);
@@ -42,8 +44,8 @@ int plk_polkit_check(const PlkIdentity *who, const char *action, const PlkPolkit
     if (bus)
         answer = g_dbus_connection_call_sync(
             bus, "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
-            "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization", question(who, action, details),
-            G_VARIANT_TYPE("((bba{ss}))"), G_DBUS_CALL_FLAGS_NONE, TIMEOUT_MS, NULL, &error);
+            "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization", question(who, action, details, ask_person),
+            G_VARIANT_TYPE("((bba{ss}))"), G_DBUS_CALL_FLAGS_NONE, ask_person ? PERSON_MS : TIMEOUT_MS, NULL, &error);
     if (!answer)
         return plk_fail(err, PLK_ERROR_AUTH, "polkit cannot be asked for %s: %s", action, error->message);
     g_variant_get(answer, "((bba{ss}))", &yes, &challenge, NULL);

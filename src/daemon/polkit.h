@@ -10,6 +10,7 @@ typedef struct PlkPolkitDetail {
 
 /*
  * Whether `who` may do `action`. details ends with a NULL name; NULL = none. AUTH when polkit says no, AUTH_UNAVAILABLE
- * when somebody would have to be asked and there is no agent, SYSTEM when it cannot be asked.
+ * when somebody would have to give a password and there is no agent to ask for it, or ask_person is false; AUTH, too, when polkit
+ * cannot be asked.
  */
-int plk_polkit_check(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details, PlkError *err);
+int plk_polkit_check(const PlkIdentity *who, const char *action, const PlkPolkitDetail *details, bool ask_person, PlkError *err);

@@ -41,7 +41,6 @@ typedef struct PlkPeer {
     unsigned long id;
     PlkTransport *transport;
     const struct PlkListener *listener;
-    int64_t since;       /* ms, monotonic */
     void *session;       /* of who registered the programs */
     PlkIdentity identity;
 
@@ -53,6 +52,8 @@ typedef struct PlkPeer {
     pthread_mutex_t lock; /* guards all that follows */
     pthread_cond_t moved; /* something was sent, or the talking is over */
     uint32_t armed;       /* events epoll waits for */
+    int64_t since; /* ms, monotonic: the deadline for showing who it is counts from here */
+    bool asked;    /* a person is asked for a password: there is no deadline */
     bool closed, closing; /* over; over when the queue is empty */
     bool handshaken, authenticated, opened, read_only;
     const char *refusal; /* the answer to its first call, which is the last then; NULL */

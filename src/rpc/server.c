@@ -375,30 +375,35 @@ typedef struct Round {
     int64_t now;
     unsigned unknown;
     PlkPeer *oldest; /* of those that have not shown who they are */
+    int64_t oldest_since;
 } Round;
 
 static void look_after(PlkPeer *peer, void *arg)
 {
     Round *round = arg;
     const PlkServerOptions *options = plk_server_options(peer->server);
-    bool unknown;
+    bool unknown, asked;
+    int64_t since;
 
     pthread_mutex_lock(&peer->lock);
+    since = peer->since;
+    asked = peer->asked;
     unknown = (!peer->authenticated || !peer->handshaken || !peer->opened) && !peer->closed;
     pthread_mutex_unlock(&peer->lock);
     plk_keepalive_tick(peer, round->now, options->keepalive_ms, options->keepalive_count);
     if (!unknown)
         return;
-    if (round->now - peer->since > options->handshake_ms) {
+    if (!asked && round->now - since > options->handshake_ms) {
         plk_peer_close(peer, "it did not show who it is in time");
         return;
     }
     round->unknown++;
-    if (round->oldest && round->oldest->since <= peer->since)
+    if (round->oldest && round->oldest_since <= since)
         return;
     if (round->oldest)
         plk_peer_unref(round->oldest);
     round->oldest = plk_peer_ref(peer);
+    round->oldest_since = since;
 }
 
 static void look_after_all(PlkServer *server, int64_t now)

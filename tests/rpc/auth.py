@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who may talk to ploopd, and what they may do: sockets, TLS, SASL and polkit, seen by libvirt's own clients."""
 import os
+import signal
 import socket
 import stat
 import struct
 import subprocess
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
@@ -280,19 +282,27 @@ class Polkit:
 
     def __enter__(self):
         os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = 'unix:path=' + os.path.abspath('bus')
-        with open('polkit.log', 'wb') as out:
+        self.start()
+        return self
+
+    def start(self):
+        with open('polkit.log', 'ab') as out:
             self.running = [subprocess.Popen(['dbus-daemon', '--config-file=bus.conf', '--nofork'], stdout=out, stderr=out)]
             wait_until('there is a bus', lambda: os.path.exists('bus'))
             self.running.append(subprocess.Popen(['/usr/lib/polkit-1/polkitd'], stdout=out, stderr=out))
         wait_until('polkit answers', lambda: subprocess.run(
             ['dbus-send', '--system', '--print-reply', '--dest=org.freedesktop.PolicyKit1', '/org/freedesktop/PolicyKit1/Authority',
              'org.freedesktop.DBus.Peer.Ping'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0)
-        return self
 
-    def __exit__(self, *_):
+    def stop(self):
         for process in reversed(self.running):
             process.terminate()
             process.wait()
+        if os.path.exists('bus'):
+            os.unlink('bus')
+
+    def __exit__(self, *_):
+        self.stop()
         for where in ('/etc/polkit-1/rules.d', '/usr/share/polkit-1/rules.d', '/usr/share/polkit-1/actions'):
             run('umount', where)
         del os.environ['DBUS_SYSTEM_BUS_ADDRESS']
@@ -315,6 +325,128 @@ def _():
         with Peer(daemon.socket) as peer:
             status, error = peer.call(OPEN, word(1) + text('storage:///system') + word(0))
             check(status == ERROR, 'opened without asking who it is')
+
+
+AGENT = '''<node><interface name="org.freedesktop.PolicyKit1.AuthenticationAgent">
+  <method name="BeginAuthentication">
+    <arg type="s" direction="in"/> <arg type="s" direction="in"/> <arg type="s" direction="in"/> <arg type="a{ss}" direction="in"/>
+    <arg type="s" direction="in"/> <arg type="a(sa{sv})" direction="in"/>
+  </method>
+  <method name="CancelAuthentication"> <arg type="s" direction="in"/> </method>
+</interface></node>'''
+
+
+def be_agent(pid, right, seconds, ready):
+    """Asked on behalf of that process, it takes so long, and has heard the right password or not."""
+    from gi.repository import Gio, GLib
+    bus = Gio.bus_get_sync(Gio.BusType.SYSTEM)
+
+    def polkit(method, signature, *arguments):
+        bus.call_sync('org.freedesktop.PolicyKit1', '/org/freedesktop/PolicyKit1/Authority',
+                      'org.freedesktop.PolicyKit1.Authority', method, GLib.Variant(signature, arguments), None, 0, -1, None)
+
+    def answer(cookie, identity, call):
+        if right:
+            polkit('AuthenticationAgentResponse2', '(us(sa{sv}))', 0, cookie, identity)
+        call.return_value(None)
+
+    def asked(connection, sender, path, interface, method, arguments, call):
+        put('asked')
+        cookie, (kind, details) = arguments.unpack()[4], arguments.unpack()[5][0]
+        identity = (kind, {'uid': GLib.Variant('u', details['uid'])})
+        GLib.timeout_add(int(seconds * 1000), answer, cookie, identity, call)
+
+    bus.register_object('/agent', Gio.DBusNodeInfo.new_for_xml(AGENT).interfaces[0], asked, None, None)
+    began = int(get(f'/proc/{pid}/stat').rsplit(b')', 1)[1].split()[19])
+    polkit('RegisterAuthenticationAgent', '((sa{sv})ss)', ('unix-process', {
+        'pid': GLib.Variant('u', pid), 'start-time': GLib.Variant('t', began)}), 'C', '/agent')
+    os.write(ready, b'.')
+    GLib.MainLoop().run()
+
+
+def virsh_with_agent(where, right, seconds=0.1, uid=OTHER):
+    """What virsh says, and its exit code, while an agent of its user is there."""
+    virsh = subprocess.Popen(['setpriv', f'--reuid={uid}', f'--regid={uid}', '--clear-groups', 'sh', '-c',
+                              'read go; exec virsh -c "$0" pool-list --all', where], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, 'HOME': '/nonexistent'})
+    there, ready = os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        try:
+            be_agent(virsh.pid, right, seconds, ready)
+        finally:
+            os._exit(1)
+    os.close(ready)
+    check(os.read(there, 1) == b'.', 'the agent cannot begin')
+    os.close(there)
+    said = virsh.communicate(b'go\n', timeout=40)[0].decode()
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    return said, virsh.returncode
+
+
+def connect_as(uid, where):
+    """(libvirt's number of the error, its domain) of a process of that user that connects; zeros: it may."""
+    there, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            import libvirt
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            libvirt.registerErrorHandler(lambda ctx, err: None, None)
+            try:
+                libvirt.open(where).close()
+                os.write(end, struct.pack('ii', 0, 0))
+            except libvirt.libvirtError as error:
+                os.write(end, struct.pack('ii', error.get_error_code(), error.get_error_domain()))
+        finally:
+            os._exit(0)
+    os.close(end)
+    try:
+        return struct.unpack('ii', os.read(there, 8))
+    finally:
+        os.close(there)
+        os.waitpid(child, 0)
+
+
+@behaviour('who is to give a password to polkit is asked by an agent, and has the time to type it')
+def _():
+    rules = '''polkit.addRule(function(action, subject) {
+        if (action.id == "org.libvirt.unix.manage")
+            return polkit.Result.AUTH_ADMIN;
+    });'''
+    with Polkit(rules), service('[daemon]\nauth=polkit\n') as daemon:
+        check(connect_as(OTHER, uri(daemon)) == (94, 60), 'no agent: virsh would not start one')
+        check('no polkit agent available' in virsh(uri(daemon), 'pool-list', uid=OTHER, rc=1), 'let in')
+        said, code = virsh_with_agent(uri(daemon), True)
+        check(code == 0 and 'Autostart' in said, said)
+        said, code = virsh_with_agent(uri(daemon), False)
+        check(code == 1 and 'error' in said, said)
+        said, code = virsh_with_agent(uri(daemon), True, seconds=13)
+        check(code == 0 and 'Autostart' in said, said)
+
+
+@behaviour('when the bus goes the daemon stays, and asks again when there is another')
+def _():
+    rules = '''polkit.addRule(function(action, subject) {
+        if (action.id == "org.libvirt.unix.manage")
+            return subject.user == "nobody" ? polkit.Result.YES : polkit.Result.AUTH_ADMIN;
+    });'''
+    with Polkit(rules) as polkit, service('[daemon]\nauth=polkit\n') as daemon:
+        virsh(uri(daemon), 'pool-list', uid=NOBODY)
+        said = []
+        waits = threading.Thread(target=lambda: said.extend(virsh_with_agent(uri(daemon), True, seconds=60)))
+        waits.start()
+        wait_until('the agent is asked', lambda: os.path.exists('asked'))
+        polkit.stop()
+        waits.join()
+        check(said[1] == 1, said)
+        check(connect_as(NOBODY, uri(daemon))[0] == 45, 'let in without polkit')
+        check(daemon.process.poll() is None, 'the daemon went, too')
+        polkit.start()
+        virsh(uri(daemon), 'pool-list', uid=NOBODY)
 
 
 @behaviour('where polkit cannot be asked, nobody but root comes in')
