@@ -164,6 +164,9 @@ def daemon_seeds():
         yield bytes([some(208, 209, 210, 211), 0, some(0, 1), some(0, 1, 2), *source.randbytes(4)])
         yield bytes([some(222, 231), some(0, 1, 2), some(0, 1), some(0, 1, 2), 0, 0])  # an upload begins
         yield bytes([some(232, 241), some(0, 1, 2), some(0, 1, 5), some(0, 1, 2, 7), *source.randbytes(16)])  # and ends
+        for kind in (0, 1, 1):  # a whole one: a hole, or bytes
+            client, n = some(0, 1, 2), source.randbytes(2)
+            yield bytes([222, client, some(0, 1), some(0, 1), 0, 0, 232, client, 1, 2, *n, kind, *([7] if kind else []), 0, 0])
         yield bytes([some(242, 249), some(0, 1, 2), some(0, 1), some(0, 1, 2), 0, 0, 0, 0])
         yield bytes([some(168, 170, 172, 173, 174, 175), 0, some(0, 1), 0, 0])  # a pool
         yield bytes([some(250, 253, 254), some(0, 1, 2), some(0, 1), some(0, 1)])
