@@ -54,6 +54,7 @@ typedef struct PlkDaemon {
 /* peer->session of every peer */
 typedef struct PlkSession {
     PlkDaemon *daemon;
+    char *from;  /* who connected, for the log */
     bool secure; /* nobody on the way can read what is said */
     PlkSasl *sasl; /* while it is being found out who speaks, and longer if there is a layer */
 } PlkSession;

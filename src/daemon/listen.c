@@ -338,11 +338,33 @@ static bool is_listed(const PlkConfig *config, uid_t uid)
     return false;
 }
 
+/* A process of another PID namespace has no number here, but a user. */
+bool plk_is_local(const PlkPeer *peer)
+{
+    return peer->identity.uid != (uid_t)-1;
+}
+
 void plk_admit(PlkPeer *peer, const PlkConfig *config)
 {
-    if (peer->identity.pid <= 0)
+    if (!plk_is_local(peer))
         return;
     peer->identity.start_time = start_time(peer->identity.pid);
-    if (peer->listener->auth == PLK_AUTH_NONE && !is_listed(config, peer->identity.uid))
+    if (peer->listener->auth == PLK_AUTH_NONE && !is_listed(config, peer->identity.uid)) {
         peer->refusal = "this user is not on ploopd's list of users";
+        peer->refusal_code = PLK_ERROR_AUTH;
+    }
+}
+
+char *plk_describe_peer(const PlkPeer *peer)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+
+    if (plk_is_local(peer))
+        return g_strdup_printf("user %u, process %d", (unsigned)peer->identity.uid, (int)peer->identity.pid);
+    if (getpeername(peer->transport->fd, (struct sockaddr *)&a, &len) < 0 ||
+        getnameinfo((struct sockaddr *)&a, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+        return g_strdup("an unknown address");
+    return g_strdup_printf("%s port %s", host, port);
 }

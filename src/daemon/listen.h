@@ -20,5 +20,9 @@ int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err);
 /* Removes the socket files that we made; systemd's are systemd's. */
 void plk_unlisten(PlkDaemon *daemon);
 
+/* Whether it is a process of this machine: of those the kernel tells the user. */
+bool plk_is_local(const PlkPeer *peer);
 /* Whether who connected may, by the list of users; fills in what is known of it. */
 void plk_admit(PlkPeer *peer, const PlkConfig *config);
+/* "user 1000, process 77", "192.0.2.1 port 50000": for the log. g_free. */
+char *plk_describe_peer(const PlkPeer *peer);

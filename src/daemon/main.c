@@ -27,14 +27,24 @@ static void attach(PlkPeer *peer, void *arg)
     PlkSession *session = g_new0(PlkSession, 1);
 
     session->daemon = arg;
-    session->secure = peer->identity.pid > 0 || !peer->transport->plain; /* a unix socket has a process behind it */
+    session->secure = plk_is_local(peer) || !peer->transport->plain;
+    session->from = plk_describe_peer(peer);
     peer->session = session;
     plk_admit(peer, session->daemon->config);
 }
 
 static void closed(PlkPeer *peer, const char *why, void *arg)
 {
-    plk_log(LOG_DEBUG, &(PlkLogFields){.client = peer->id}, "%s", why);
+    PlkLogFields fields = {.client = peer->id};
+    bool refused;
+
+    pthread_mutex_lock(&peer->lock);
+    refused = !peer->handshaken;
+    pthread_mutex_unlock(&peer->lock);
+    if (refused)
+        plk_log(LOG_NOTICE, &fields, "refused %s: %s", ((PlkSession *)peer->session)->from, why);
+    else
+        plk_log(LOG_DEBUG, &fields, "%s", why);
     plk_events_forget(((PlkDaemon *)arg)->events, peer);
 }
 
@@ -43,6 +53,7 @@ static void detach(PlkPeer *peer, void *arg)
     PlkSession *session = peer->session;
 
     plk_sasl_free(session->sasl);
+    g_free(session->from);
     g_free(session);
 }
 
@@ -51,7 +62,9 @@ static void measured(const PlkPeer *peer, const PlkProcedure *procedure, uint64_
     PlkLogFields fields = {.client = peer->id};
 
     plk_metrics_note(procedure, ns, failure != NULL);
-    if (failure)
+    if (failure && (failure->code == PLK_ERROR_AUTH || failure->code == PLK_ERROR_DENIED))
+        plk_log(LOG_NOTICE, &fields, "refused %s: %s: %s", ((PlkSession *)peer->session)->from, procedure->name, failure->message);
+    else if (failure)
         plk_log(LOG_INFO, &fields, "%s: %s", procedure->name, failure->message);
     else
         plk_log(LOG_DEBUG, &fields, "%s: done in %.3f ms", procedure->name, (double)ns / 1e6);

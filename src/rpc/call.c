@@ -51,7 +51,7 @@ static int admit(PlkPeer *peer, const PlkProcedure *procedure, PlkError *err)
 {
     PLK_LOCKED(&peer->lock);
     if (peer->refusal)
-        return plk_fail(err, PLK_ERROR_RPC, "%s", peer->refusal);
+        return plk_fail(err, peer->refusal_code, "%s", peer->refusal);
     if (!peer->authenticated && !(procedure->flags & PLK_CALL_UNKNOWN))
         return plk_fail(err, PLK_ERROR_RPC, "authentication is required first");
     if (!peer->opened && !(procedure->flags & (PLK_CALL_UNKNOWN | PLK_CALL_UNOPENED)))

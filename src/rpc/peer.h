@@ -57,6 +57,7 @@ typedef struct PlkPeer {
     bool closed, closing; /* over; over when the queue is empty */
     bool handshaken, authenticated, opened, read_only;
     const char *refusal; /* the answer to its first call, which is the last then; NULL */
+    PlkErrorCode refusal_code;
     bool paused; /* nobody has the reading role until plk_peer_resume() */
 
     unsigned running; /* calls */

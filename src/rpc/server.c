@@ -180,6 +180,7 @@ static void add_peer(PlkServer *server, PlkPeer *peer)
     server->figures.accepted++;
     if (g_hash_table_size(server->peers) > max) {
         peer->refusal = "too many clients; close one, or raise max_clients";
+        peer->refusal_code = PLK_ERROR_RPC;
         server->figures.refused++;
     }
     pthread_mutex_unlock(&server->lock);
@@ -257,7 +258,7 @@ static int shake_hands(PlkPeer *peer)
     if (r == -EAGAIN)
         plk_peer_arm(peer, (uint32_t)events);
     else if (r < 0)
-        plk_peer_close(peer, "the TLS handshake failed");
+        plk_peer_close(peer, t->ops->failure && *t->ops->failure(t) ? t->ops->failure(t) : "the handshake failed");
     else
         end_handshake(peer);
     return r;

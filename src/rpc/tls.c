@@ -11,14 +11,15 @@
 #include <gnutls/x509.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
-#include "base/debug.h"
 #include "base/error.h"
+#include "base/text.h"
 
 struct PlkTls {
     PlkTlsOptions options;
@@ -32,6 +33,7 @@ typedef struct TlsTransport {
     gnutls_session_t session;
     pthread_mutex_t lock;
     char *subject;
+    char failure[512]; /* "" = the handshake has not failed */
     enum { SHAKING, WELCOMING, DONE } stage;
 } TlsTransport;
 
@@ -123,21 +125,42 @@ static bool is_allowed(const char *subject, const char *const *patterns)
     return false;
 }
 
+static int refuse(TlsTransport *t, const char *why, const char *what)
+{
+    char raw[sizeof t->failure];
+
+    snprintf(raw, sizeof raw, "%s%s", why, what);
+    plk_escape(t->failure, sizeof t->failure, raw); /* names in certificates are what somebody else wrote */
+    return -EACCES;
+}
+
+static int refuse_certificate(TlsTransport *t, unsigned status)
+{
+    gnutls_datum_t text = {NULL, 0};
+    int r;
+
+    if (gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0) < 0)
+        return refuse(t, "the client's certificate is not trusted", "");
+    r = refuse(t, "the client's certificate: ", (const char *)text.data);
+    gnutls_free(text.data);
+    return r;
+}
+
 static int verify(TlsTransport *t)
 {
     unsigned status = 0;
+    int r;
 
     t->subject = subject_of(t->session);
     if (t->tls->options.trust_anybody)
         return 0;
-    if (gnutls_certificate_verify_peers2(t->session, &status) < 0 || status) {
-        plk_debug(PLK_DEBUG_RPC, "tls: the client's certificate is not trusted (0x%x)", status);
-        return -EACCES;
-    }
-    if (!t->subject || !is_allowed(t->subject, t->tls->options.allowed)) {
-        plk_debug(PLK_DEBUG_RPC, "tls: '%s' is not on the list", t->subject ? t->subject : "");
-        return -EACCES;
-    }
+    r = gnutls_certificate_verify_peers2(t->session, &status);
+    if (r < 0)
+        return refuse(t, "the client's certificate: ", gnutls_strerror(r));
+    if (status)
+        return refuse_certificate(t, status);
+    if (!t->subject || !is_allowed(t->subject, t->tls->options.allowed))
+        return refuse(t, "not on the list of names: ", t->subject ? t->subject : "a certificate without a name");
     return 0;
 }
 
@@ -152,8 +175,12 @@ static int shake(PlkTransport *transport, short *ret_events)
         r = gnutls_handshake(t->session);
         if (r < 0 && gnutls_record_get_direction(t->session))
             *ret_events = POLLOUT;
-        if (r < 0)
-            return gnutls_error_is_fatal((int)r) ? -ECONNABORTED : -EAGAIN;
+        if (r < 0 && !gnutls_error_is_fatal((int)r))
+            return -EAGAIN;
+        if (r < 0) {
+            refuse(t, "TLS: ", gnutls_strerror((int)r));
+            return -ECONNABORTED;
+        }
         if (verify(t) < 0)
             return -EACCES;
         t->stage = WELCOMING;
@@ -202,6 +229,11 @@ static const char *subject(PlkTransport *transport)
     return ((TlsTransport *)transport)->subject;
 }
 
+static const char *failure(PlkTransport *transport)
+{
+    return ((TlsTransport *)transport)->failure;
+}
+
 static void close_tls(PlkTransport *transport)
 {
     TlsTransport *t = (TlsTransport *)transport;
@@ -219,6 +251,7 @@ static const PlkTransportOps ops = {
     .handshake = shake,
     .buffered = buffered,
     .subject = subject,
+    .failure = failure,
     .close = close_tls,
 };
 

@@ -18,6 +18,8 @@ typedef struct PlkTransportOps {
     ssize_t (*send)(PlkTransport *t, const void *buf, size_t len, bool more);
     /* 0 = done, -EAGAIN: call again when *ret_events (of poll) come. NULL: there is none. */
     int (*handshake)(PlkTransport *t, short *ret_events);
+    /* Why the handshake failed, for the log; NULL as a function: there is none. */
+    const char *(*failure)(PlkTransport *t);
     /* Received already, though the socket shows nothing. NULL: never. */
     bool (*buffered)(PlkTransport *t);
     /* What send() took and still has: 0 = nothing (any more), -EAGAIN. NULL: never any. */

@@ -13,7 +13,8 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
 from behaviour import behaviour, check, main, requires, run, skip  # noqa: E402
-from pools import Daemon, get, put, wait_until  # noqa: E402
+import pools  # noqa: E402
+from pools import PLOOPD, Daemon, get, put, wait_until  # noqa: E402
 from wire import *  # noqa: E402,F403
 
 POLICY = os.path.join(HERE, '..', '..', 'data', 'polkit', 'ploopd.policy')
@@ -33,10 +34,30 @@ if 'PRIVATE' not in os.environ:
 class service(Daemon):
     """ploopd with that configuration, in a directory that every user may enter."""
 
-    def __init__(self, config):
+    def __init__(self, config, program=PLOOPD):
         os.chmod('.', 0o755)
         put('ploopd.conf', config.encode())
         super().__init__('--config', 'ploopd.conf')
+        self.program = program
+
+    def __enter__(self):
+        pools.PLOOPD = self.program
+        try:
+            return super().__enter__()
+        finally:
+            pools.PLOOPD = PLOOPD
+
+    def said(self):
+        return get(f'{self.state}.log').decode()
+
+    def refuses(self, words, action, *arguments, **options):
+        """That fails, and the log says in one line of it whom it has refused, and why."""
+        before = len(self.said())
+        result = action(*arguments, **options)
+        wait_until(f'the log says "{words}"', lambda: any(
+            line.startswith('ploopd: client ') and ': refused ' in line and words in line
+            for line in self.said()[before:].splitlines()), seconds=5)
+        return result
 
     def answers(self):
         """Its last socket does."""
@@ -90,11 +111,25 @@ def _():
 def _():
     with service('[daemon]\nsocket_mode=0777\nusers=none\n') as daemon:
         virsh(uri(daemon), 'pool-list')
-        check('error' in virsh(uri(daemon), 'pool-list', uid=NOBODY, rc=1), 'nobody was let in')
+        daemon.refuses(f'refused user {NOBODY}, process ', virsh, uri(daemon), 'pool-list', uid=NOBODY, rc=1)
+        check(connect_as(NOBODY, uri(daemon))[0] == 45, 'not 45')
     with service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\n') as daemon:
         for read_only in (False, True):
             virsh(uri(daemon, read_only), 'pool-list', uid=NOBODY)
-            virsh(uri(daemon, read_only), 'pool-list', uid=OTHER, rc=1)
+            said = daemon.refuses(f'refused user {OTHER}, ', virsh, uri(daemon, read_only), 'pool-list', uid=OTHER, rc=1)
+            check("this user is not on ploopd's list of users" in said, said)
+
+
+@behaviour('the list of users holds for processes of another PID namespace, too')
+def _():
+    program = os.path.abspath('deeper')
+    put(program, f'#!/bin/sh\nexec unshare --pid --fork --kill-child {PLOOPD} "$@"\n'.encode())
+    os.chmod(program, 0o755)
+    with service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\n', program) as daemon:
+        for uid in (0, NOBODY):
+            virsh(uri(daemon), 'pool-list', uid=uid)
+        daemon.refuses(f'user {OTHER}, process 0', virsh, uri(daemon), 'pool-list', uid=OTHER, rc=1)
+        daemon.kill()
 
 
 @behaviour('nobody but root can say that he speaks for somebody else')
@@ -133,9 +168,9 @@ def _():
 
 # ---- TLS ----
 
-def certificate(name, authority, *lines):
+def certificate(name, authority, *lines, cn=None):
     """NAMEcert.pem and NAMEkey.pem, signed by AUTHORITYcert.pem, or by itself."""
-    put(f'{name}.tmpl', '\n'.join([f'cn = {name}', 'expiration_days = 2', *lines, '']).encode())
+    put(f'{name}.tmpl', '\n'.join([f'cn = {cn or name}', *lines, 'expiration_days = 2' * ('late' != name), '']).encode())
     run('certtool', '--generate-privkey', '--key-type', 'rsa', '--bits', '2048', '--outfile', f'{name}key.pem')
     how = ['--generate-self-signed'] if authority == name else [
         '--generate-certificate', '--load-ca-certificate', f'{authority}cert.pem', '--load-ca-privkey', f'{authority}key.pem']
@@ -152,11 +187,15 @@ def wallet(name, client=None, authority='ca'):
 
 
 def authorities():
-    for name in ('ca', 'stranger'):
-        certificate(name, name, 'ca', 'cert_signing_key')
+    for name in ('ca', 'stranger'):  # of the same name, or clients would not send what it has signed
+        certificate(name, name, 'ca', 'cert_signing_key', cn='ca')
     certificate('localhost', 'ca', 'dns_name = localhost', 'ip_address = 127.0.0.1', 'tls_www_server', 'signing_key', 'encryption_key')
     for name, authority in (('fred', 'ca'), ('mary', 'ca'), ('eve', 'stranger')):
         certificate(name, authority, 'organization = ploopkit', 'tls_www_client', 'signing_key', 'encryption_key')
+    certificate('late', 'ca', 'activation_date = "2020-01-01 00:00:00"', 'expiration_date = "2020-01-02 00:00:00"', 'tls_www_client')
+    put('crl.tmpl', b'crl_next_update = 2\ncrl_number = 1\n')
+    run('certtool', '--generate-crl', '--load-ca-privkey', 'cakey.pem', '--load-ca-certificate', 'cacert.pem',
+        '--load-certificate', 'fredcert.pem', '--template', 'crl.tmpl', '--outfile', 'crl.pem')
 
 
 def tls(more=''):
@@ -169,26 +208,33 @@ def tls(more=''):
 def _():
     authorities()
     fred, mary, eve, none = wallet('w1', 'fred'), wallet('w2', 'mary'), wallet('w3', 'eve'), wallet('w4')
-    fooled = wallet('w5', 'fred', 'stranger')
+    fooled, late = wallet('w5', 'fred', 'stranger'), wallet('w6', 'late')
 
     def at(port, where):
-        return f'storage+tls://localhost:{port}/system?pkipath={where}'
+        return f'storage+tls://localhost:{port}/system?no_sanity=1&pkipath={where}'
 
     port, config = tls()
-    with service(config):
+    with service(config) as daemon:
         for known in (fred, mary):
             virsh(at(port, known), 'pool-list')
-        for unknown in (eve, none):
-            virsh(at(port, unknown), 'pool-list', rc=1)
+        daemon.refuses('issuer is unknown', virsh, at(port, eve), 'pool-list', rc=1)
+        daemon.refuses('ertificate is required', virsh, at(port, none), 'pool-list', rc=1)
+        daemon.refuses('expired', virsh, at(port, late), 'pool-list', rc=1)
         virsh(at(port, fooled), 'pool-list', rc=1)  # the client does not trust us
+        check('127.0.0.1 port ' in daemon.said(), 'from where?')
         with socket.create_connection(('localhost', port)) as plain:  # who speaks no TLS gets no answer
             plain.sendall(frame(AUTH_LIST))
             plain.settimeout(10)
             check(REMOTE.to_bytes(4, 'big') not in plain.recv(100), 'answered without TLS')
     port, config = tls('names=*CN=fred*;CN=nobody\n')
-    with service(config):
+    with service(config) as daemon:
         virsh(at(port, fred), 'pool-list')
-        virsh(at(port, mary), 'pool-list', rc=1)
+        daemon.refuses('not on the list of names: ', virsh, at(port, mary), 'pool-list', rc=1)
+    check('CN=mary' in daemon.said() and 'CN=fred' not in daemon.said(), daemon.said())
+    port, config = tls(f'crl={os.path.abspath("crl.pem")}\n')
+    with service(config) as daemon:
+        virsh(at(port, mary), 'pool-list')
+        daemon.refuses('revoked', virsh, at(port, fred), 'pool-list', rc=1)
     port, config = tls('trust_anybody=true\n')
     with service(config):
         virsh(at(port, none), 'pool-list')
@@ -231,7 +277,8 @@ def _():
             check(conn.listAllStoragePools() == [], 'it does not work')
             conn.close()
             for name, password in (('fred', 'mary-1234'), ('nobody', 'x'), ('mary', 'mary-1234')):
-                check(code_of(log_in, where, name, password) == 45, f'{name} {password}')
+                words = "not on the list" if name == 'mary' else 'authentication failed'
+                check(daemon.refuses(words, code_of, log_in, where, name, password) == 45, f'{name} {password}')
             if not tcp:
                 with Peer(daemon.socket) as peer:
                     for procedure in (OPEN, FEATURE, CAPABILITIES, LIST_POOLS):
@@ -320,7 +367,9 @@ def _():
         check(stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o777, 'the socket is closed')
         for uid in (0, NOBODY):
             virsh(uri(daemon), 'pool-list', uid=uid)
-        check('denies org.libvirt.unix.manage' in virsh(uri(daemon), 'pool-list', uid=OTHER, rc=1), 'let in')
+        said = daemon.refuses(f'refused user {OTHER}, ', virsh, uri(daemon), 'pool-list', uid=OTHER, rc=1)
+        check('denies org.libvirt.unix.manage' in said, said)
+        check(connect_as(OTHER, uri(daemon))[0] == 45, 'not 45')
         virsh(uri(daemon, True), 'pool-list', uid=OTHER)
         with Peer(daemon.socket) as peer:
             status, error = peer.call(OPEN, word(1) + text('storage:///system') + word(0))
@@ -475,7 +524,9 @@ def _():
             virsh(uri(daemon), 'pool-create-as', name, 'dir', '--target', os.path.abspath(name))
         for name in ('mine', 'yours'):
             virsh(uri(daemon), 'vol-create-as', 'p', name, '1M', uid=NOBODY)
-        check('access denied' in virsh(uri(daemon), 'vol-delete', 'yours', 'p', uid=NOBODY, rc=1), 'deleted')
+        said = daemon.refuses('STORAGE_VOL_DELETE: polkit denies org.libvirt.api.storage-vol.delete',
+                              virsh, uri(daemon), 'vol-delete', 'yours', 'p', uid=NOBODY, rc=1)
+        check('access denied' in said, said)
         check(os.path.exists('p/yours') and 'Capacity' in virsh(uri(daemon), 'vol-info', 'yours', 'p', uid=NOBODY), 'it is gone')
         virsh(uri(daemon), 'vol-delete', 'mine', 'p', uid=NOBODY)
         check(not os.path.exists('p/mine'), 'it is still there')
