@@ -294,7 +294,11 @@ TEST(a_dead_server_holds_nothing_up_for_ever)
     CHECK_CODE(plk_storage_define(storage, dir_pool("q", NULL, "p/q"), NULL, &err), 38);
     CHECK(seconds_since(start) < 7);
     bury();
-    CHECK_OK(plk_pool_start(pool, 0, &err), err);
+    /* Who waited there has to hear of it first. */
+    for (int i = 0; i < 100 && plk_pool_start(pool, 0, &err) < 0; i++)
+        g_usleep(100 * 1000);
+    CHECK_OK(plk_pool_info(pool, &info, &err), err);
+    CHECK(info.active);
 }
 
 TEST_MAIN()
