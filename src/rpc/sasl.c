@@ -168,9 +168,10 @@ PlkTransport *plk_sasl_wrap(void *arg, int fd)
 
 /* ---- the exchange ---- */
 
+/* libsasl does not bear a step of what has never begun, or has failed: after a failure nothing is asked of it any more. */
 struct PlkSasl {
     sasl_conn_t *conn;
-    bool started;
+    enum { NEW, STARTED, OVER } stage;
 };
 
 int plk_sasl_setup(const PlkSaslOptions *options, PlkError *err)
@@ -210,6 +211,7 @@ static char *address(int fd, bool remote)
 
 static int fail(PlkSasl *sasl, int r, PlkError *err)
 {
+    sasl->stage = OVER;
     plk_debug(PLK_DEBUG_RPC, "sasl: %s", sasl_errdetail(sasl->conn));
     return plk_fail(err, PLK_ERROR_AUTH, "authentication failed: %s", sasl_errstring(r, NULL, NULL));
 }
@@ -283,6 +285,7 @@ static int answer(PlkSasl *sasl, PlkPeer *peer, int r, const char *out, unsigned
 {
     if (r != SASL_OK && r != SASL_CONTINUE)
         return fail(sasl, r, err);
+    sasl->stage = r == SASL_OK ? OVER : STARTED;
     if (len > RPC_SASL_MAX)
         return plk_fail(err, PLK_ERROR_AUTH, "a SASL answer of %u bytes", len);
     if (r == SASL_OK && complete(sasl, peer, err) < 0)
@@ -300,9 +303,8 @@ int plk_sasl_start(PlkSasl **state, PlkPeer *peer, const rpc_sasl_start *args, r
     unsigned len = 0;
     int r;
 
-    if (!*state || (*state)->started)
+    if (!*state || (*state)->stage != NEW)
         return plk_fail(err, PLK_ERROR_AUTH, "SASL out of order");
-    (*state)->started = true;
     r = sasl_server_start((*state)->conn, args->mech, args->nil ? NULL : args->data.data_val,
                           args->nil ? 0 : args->data.data_len, &out, &len);
     return answer(*state, peer, r, out, len, ret, err);
@@ -314,7 +316,7 @@ int plk_sasl_step(PlkSasl **state, PlkPeer *peer, const rpc_sasl_step *args, rpc
     unsigned len = 0;
     int r;
 
-    if (!*state || !(*state)->started)
+    if (!*state || (*state)->stage != STARTED)
         return plk_fail(err, PLK_ERROR_AUTH, "SASL out of order");
     r = sasl_server_step((*state)->conn, args->nil ? NULL : args->data.data_val, args->nil ? 0 : args->data.data_len,
                          &out, &len);

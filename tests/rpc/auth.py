@@ -92,6 +92,22 @@ def free_port():
         return s.getsockname()[1]
 
 
+PROCEDURES = [*range(3, 66), *range(71, 450)]  # what OPEN, CLOSE and AUTH_* are not
+
+
+def codes(answer):
+    """libvirt's numbers in an answer: of the error, and of who tells it; zeros: it was carried out."""
+    check(answer is not None, 'the connection has ended')
+    status, payload = answer
+    return struct.unpack('>ii', payload[:8]) if status == ERROR else (0, 0)
+
+
+class TcpPeer(Peer):
+    def __init__(self, port, timeout=10):
+        self.socket = socket.create_connection(('localhost', port), timeout)
+        self.serial = 0
+
+
 # ---- unix sockets ----
 
 @behaviour('the sockets are ours alone, or have the mode and group they are given')
@@ -164,6 +180,17 @@ def _():
             check('read' in virsh(uri(daemon, True), *words, rc=1), words)
         check('v' in virsh(uri(daemon, True), 'vol-list', 'p'), 'it may not even look')
         conn.close()
+
+
+@behaviour('each procedure that changes something is refused with code 29 to who may only read, and no other is')
+def _():
+    changes = {*range(75, 84), 90, 93, 94, 125, 165, 208, 209, 259, 260, 419}
+    with service('') as daemon:
+        for path, flags in ((daemon.socket + '-ro', 0), (daemon.socket + '-ro', 1), (daemon.socket, 1)):
+            with Peer(path) as peer:
+                check(peer.open(flags)[0] == OK, 'cannot open')
+                refused = {procedure for procedure in PROCEDURES if codes(peer.call(procedure)) == (29, 18)}
+                check(refused == changes, refused ^ changes)
 
 
 # ---- TLS ----
@@ -246,7 +273,7 @@ def accounts(mechanism):
     """fred and mary, with passwords, in a database of our own."""
     os.mkdir('sasl')
     database = os.path.abspath('sasl/db')
-    put('sasl/libvirt.conf', f'mech_list: {mechanism}\nsasldb_path: {database}\n'.encode())
+    put('sasl/libvirt.conf', f'mech_list: {mechanism}\npwcheck_method: auxprop\nsasldb_path: {database}\n'.encode())
     for name in ('fred', 'mary'):
         subprocess.run(['saslpasswd2', '-p', '-c', '-f', database, '-a', 'libvirt', name], input=f'{name}-1234'.encode(), check=True)
     os.environ['SASL_CONF_PATH'] = os.path.abspath('sasl')
@@ -284,6 +311,132 @@ def _():
                     for procedure in (OPEN, FEATURE, CAPABILITIES, LIST_POOLS):
                         status, error = peer.call(procedure, word(0) * 4)
                         check(status == ERROR and error_code(error) in (39, 45), f'{procedure}: {error}')
+
+
+def characters(data):
+    return word(len(data)) + b''.join(word(byte) for byte in data)  # four bytes for each, such is libvirt's protocol
+
+
+@behaviour('until a client has shown who it is nothing but that is answered, to root neither, and no frame above 64 KiB taken')
+def _():
+    accounts('digest-md5')
+    port = free_port()
+
+    def strangers(name, connect):
+        with connect() as peer:
+            for procedure in (OPEN, CLOSE, *PROCEDURES):
+                got = codes(peer.call(procedure))
+                check(got == (39, 7), f'{name}: {procedure} is answered with {got}')
+        for procedure in (CAPABILITIES, 68):
+            with connect() as peer:
+                check(codes(peer.call(procedure, bytes(65536 - 28)))[0] in (39, 45), f'{name}: 64 KiB are too much')
+                peer.send(frame(procedure, length=65540))
+                check(peer.closed(), f'{name}: more than 64 KiB are taken')
+
+    with service(f'[daemon]\nauth=sasl\n[tcp]\nlisten=localhost:{port}\n') as daemon:
+        strangers('SASL', lambda: Peer(daemon.socket))
+        strangers('SASL, read-only', lambda: Peer(daemon.socket + '-ro'))
+        strangers('TCP', lambda: TcpPeer(port))
+    with service('[daemon]\nauth=polkit\n') as daemon:
+        strangers('polkit', lambda: Peer(daemon.socket))
+
+
+@behaviour('SASL out of order, in a mechanism that is not offered, or half done lets nobody in')
+def _():
+    INIT, START, STEP, POLKIT = 67, 68, 69, 70
+    accounts('plain digest-md5')
+    port = free_port()
+
+    def start(mechanism, data=None):
+        return START, text(mechanism) + word(data is None) + characters(data or b'')
+
+    step = (STEP, word(0) + characters(b'x'))
+    fred = start('PLAIN', b'\0fred\0fred-1234')
+    mistakes = {
+        'a step at once': [step], 'a start at once': [fred], 'begun twice': [(INIT, b''), (INIT, b'')],
+        'an unknown mechanism': [(INIT, b''), start('NONSENSE', b'')], 'no name of one': [(INIT, b''), start('')],
+        'a name of 60000 letters': [(INIT, b''), start('P' * 60000), step],
+        'a wrong password': [(INIT, b''), start('PLAIN', b'\0fred\0mary-1234')],
+        'a wrong one, then a step': [(INIT, b''), start('PLAIN', b'\0fred\0mary-1234'), step],
+        'a wrong one, then the right one': [(INIT, b''), start('PLAIN', b'\0fred\0mary-1234'), fred],
+        'one who is not listed': [(INIT, b''), start('PLAIN', b'\0mary\0mary-1234')],
+        'one who is not listed, twice': [(INIT, b''), start('PLAIN', b'\0mary\0mary-1234'), step],
+        'one as another': [(INIT, b''), start('PLAIN', b'fred\0mary\0mary-1234')],
+        'an unknown mechanism, then a step': [(INIT, b''), start('NONSENSE', b''), step],
+        'started twice': [(INIT, b''), start('DIGEST-MD5'), start('DIGEST-MD5')],
+        'nonsense for an answer': [(INIT, b''), start('DIGEST-MD5'), step],
+        'nonsense, again': [(INIT, b''), start('DIGEST-MD5'), step, step],
+        'nothing for an answer': [(INIT, b''), start('DIGEST-MD5'), (STEP, word(1) + characters(b''))],
+        'polkit': [(POLKIT, b'')],
+    }
+    with service(f'[daemon]\nauth=sasl\n[tcp]\nlisten=localhost:{port}\n[sasl]\nusers=fred@*;fred\n') as daemon:
+        for connect in (lambda: Peer(daemon.socket), lambda: TcpPeer(port)):
+            for what, calls in mistakes.items():
+                with connect() as peer:
+                    answers = [codes(peer.call(*call)) for call in calls]
+                    check(answers[-1] == (45, 46), f'{what}: {answers}')
+                    check(codes(peer.call(LIST_POOLS, word(1) + word(0))) == (39, 7), f'{what}: let in')
+        with Peer(daemon.socket) as peer:
+            check(b'PLAIN' in peer.call(INIT)[1], 'PLAIN is not offered')
+            check(codes(peer.call(*fred)) == (0, 0), 'the right password does not let him in')
+            check(codes(peer.call(OPEN, word(1) + text('storage:///system') + word(0))) == (0, 0), 'it cannot open')
+            check(codes(peer.call(*fred))[0] == 45, 'once more')
+            check(codes(peer.call(LIST_POOLS, word(1) + word(0))) == (0, 0), 'and is a stranger again')
+        with TcpPeer(port) as peer:  # what anybody can read
+            offered = peer.call(INIT)[1]
+            check(b'DIGEST-MD5' in offered and b'PLAIN' not in offered, offered)
+            check(codes(peer.call(*fred))[0] == 45, 'a password in the clear')
+    put('sasl/libvirt.conf', b'mech_list: nonsense\n')
+    with service('[daemon]\nauth=sasl\n') as daemon, Peer(daemon.socket) as peer:
+        for call in ((INIT, b''), (INIT, b''), fred, step):
+            check(codes(peer.call(*call)) == (45, 46), 'there is no mechanism at all')
+
+
+def there_and_back(conn):
+    """Bytes are uploaded and come back as they were."""
+    sent = os.urandom(5 << 20) + bytes(1 << 20) + b'end'
+    os.makedirs('p', exist_ok=True)
+    pool = conn.storagePoolDefineXML(POOL % os.path.abspath('p'))
+    pool.create()
+    volume = pool.createXML(f'<volume><name>v</name><capacity unit="bytes">{len(sent)}</capacity></volume>')
+    stream, at = conn.newStream(), 0
+    volume.upload(stream, 0, len(sent))
+    while at < len(sent):
+        at += stream.send(sent[at:at + 200000])
+    stream.finish()
+    check(get('p/v')[:len(sent)] == sent, 'other bytes arrived')
+    stream, received = conn.newStream(), []
+    volume.download(stream, 0, len(sent))
+    while received[-1:] != [b'']:
+        received.append(stream.recv(77777))
+    stream.finish()
+    check(b''.join(received) == sent, 'other bytes came back')
+    pool.destroy()
+    pool.undefine()
+    run('rm', '-r', 'p')
+
+
+@behaviour('what is uploaded and downloaded through TLS and through the layer of SASL stays what it is')
+def _():
+    import libvirt
+    authorities()
+    accounts('digest-md5')
+    where = wallet('w1', 'fred')
+    plain = free_port()
+    port, config = tls('auth=sasl\n')
+    with service(f'[tcp]\nlisten=localhost:{plain}\n' + config):
+        for transport, at in (('tcp', plain), ('tls', port)):
+            conn = log_in(f'storage+{transport}://localhost:{at}/system?pkipath={where}', 'fred', 'fred-1234')
+            there_and_back(conn)
+            check(conn.isSecure() == 1, 'it is not secure?')
+            conn.close()
+        # a certificate alone is not enough here
+        check(code_of(log_in, f'storage+tls://localhost:{port}/system?pkipath={where}', 'fred', 'mary-1234') == 45, 'let in')
+    port, config = tls()
+    with service(config):
+        conn = libvirt.open(f'storage+tls://localhost:{port}/system?pkipath={where}')
+        there_and_back(conn)
+        conn.close()
 
 
 @behaviour('plain TCP needs SASL, unless it is told otherwise; polkit there is a mistake')
