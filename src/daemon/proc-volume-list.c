@@ -9,19 +9,34 @@
 
 #define POOL plk_cleanup(plk_pool_unrefp) PlkPool *pool
 
+static bool may_see(PlkCall *call, PlkPool *pool, PlkVolumeList *list, size_t i)
+{
+    PlkTarget on = plk_on_volume(pool, plk_volume_list_at(list, i)->name);
+
+    return plk_allow(call->peer, PLK_VOL_GETATTR, &on, NULL) == 0;
+}
+
+/* Of those a list would show. */
+static size_t count(PlkCall *call, PlkPool *pool, PlkVolumeList *list)
+{
+    size_t n = plk_volume_list_count(list), seen = 0;
+
+    if (!plk_daemon(call)->polkit_access)
+        return n;
+    for (size_t i = 0; i < n; i++)
+        seen += may_see(call, pool, list, i);
+    return seen;
+}
+
 /* Its path is the same text for all but the end. */
 static void tell_all(PlkCall *call, PlkPool *pool, PlkVolumeList *list, rpc_vols *ret)
 {
     size_t n = plk_volume_list_count(list), told = 0;
 
     ret->vols.vols_val = g_new0(rpc_vol, PLK_MIN(n, (size_t)RPC_LIST_MAX) + 1);
-    for (size_t i = 0; i < n && told < RPC_LIST_MAX; i++) {
-        const PlkVolume *volume = plk_volume_list_at(list, i);
-        PlkTarget on = plk_on_volume(pool, volume->name);
-
-        if (plk_allow(call->peer, PLK_VOL_GETATTR, &on, NULL) == 0)
-            plk_tell_volume(pool, volume->name, &ret->vols.vols_val[told++]);
-    }
+    for (size_t i = 0; i < n && told < RPC_LIST_MAX; i++)
+        if (may_see(call, pool, list, i))
+            plk_tell_volume(pool, plk_volume_list_at(list, i)->name, &ret->vols.vols_val[told++]);
     ret->vols.vols_len = ret->count = (u_int)told;
 }
 
@@ -50,7 +65,7 @@ PLK_PROCEDURE(vol_list_all)
     if (a->need_results)
         tell_all(call, pool, list, vols);
     else
-        vols->count = (u_int)plk_volume_list_count(list);
+        vols->count = (u_int)count(call, pool, list);
     plk_volume_list_unref(list);
     return 0;
 }
@@ -62,7 +77,7 @@ PLK_PROCEDURE(vol_num)
 
     if (!pool)
         return -1;
-    ((rpc_int *)ret)->value = (int)plk_volume_list_count(list);
+    ((rpc_int *)ret)->value = (int)count(call, pool, list);
     plk_volume_list_unref(list);
     return 0;
 }

@@ -668,6 +668,8 @@ def _():
             return action.lookup("pool_name") == "p" && action.lookup("vol_name") == "mine" ? polkit.Result.YES : polkit.Result.NO;
         if (action.id == "org.libvirt.api.storage-pool.getattr" || action.id == "org.libvirt.api.storage-pool.read")
             return action.lookup("pool_name") == "hidden" ? polkit.Result.NO : polkit.Result.YES;
+        if (action.id == "org.libvirt.api.storage-vol.getattr" && action.lookup("vol_name") == "secret")
+            return polkit.Result.NO;
         if (action.id.indexOf("org.libvirt.api.") == 0)
             return polkit.Result.YES;
     });'''
@@ -690,8 +692,102 @@ def _():
             conn = daemon.connect()
         finally:
             os.seteuid(0)
-        check(code_of(lambda: conn.storagePoolLookupByName('p').storageVolLookupByName('yours').delete()) == 88, 'not 88')
+        pool = conn.storagePoolLookupByName('p')
+        check(code_of(pool.storageVolLookupByName('yours').delete) == 88, 'not 88')
+        virsh(uri(daemon), 'vol-create-as', 'p', 'secret', '1M')
+        check(code_of(pool.storageVolLookupByName, 'secret') == 88, 'it can be found')
+        listed = [volume.name() for volume in pool.listAllVolumes()]
+        check(listed == pool.listVolumes() == ['yours'] and pool.numOfVolumes() == 1, f'{listed}, {pool.numOfVolumes()}')
+        with Peer(daemon.socket) as root:
+            root.open()
+            all_of = root.call(LOOKUP_POOL, text('p'))[1] + word(0) + word(0)  # no list, only how many
+            check(root.call(282, all_of) == (OK, word(0) + word(2)), 'root sees them all')
         conn.close()
+
+
+@behaviour("each procedure asks for libvirt's rights and no other, of the pool and the volume it is about")
+def _():
+    put('note', b'#!/bin/sh\necho "$@" >> "${0%note}asked"\n')
+    os.chmod('note', 0o755)
+    put('asked')
+    os.chmod('asked', 0o666)
+    rules = '''polkit.addRule(function(action, subject) {
+        if (action.id.indexOf("org.libvirt.api.") != 0)
+            return;
+        polkit.spawn(["%s", action.id.substr(16), action.lookup("pool_name") || "", action.lookup("vol_name") || ""]);
+        return polkit.Result.YES;
+    });''' % os.path.abspath('note')
+    volume_xml = '<volume><name>%s</name><capacity>1048576</capacity></volume>'
+    with Polkit(rules), service(f'[daemon]\nsocket_mode=0777\nusers={NOBODY}\naccess_polkit=true\n') as daemon:
+        os.mkdir('p')
+        xml = POOL % os.path.abspath('p')
+        root = daemon.connect()
+        root.storagePoolDefineXML(xml).create()
+        root.storagePoolLookupByName('p').createXML(volume_xml % 'v')
+        os.seteuid(NOBODY)
+        try:
+            conn = daemon.connect()
+        finally:
+            os.seteuid(0)
+        pool = conn.storagePoolLookupByName('p')
+        volume = pool.storageVolLookupByName('v')
+        search, get_pool, get_volume = 'connect.search-storage-pools', 'storage-pool.getattr p', 'storage-vol.getattr p v'
+
+        def upload():
+            it = conn.newStream()
+            volume.upload(it, 0, 4096)
+            it.send(bytes(4096))
+            it.finish()
+
+        def download():
+            it = conn.newStream()
+            volume.download(it, 0, 4096)
+            it.abort()
+
+        steps = [
+            (conn.getType, 'connect.getattr'), (conn.getVersion, 'connect.getattr'), (conn.getLibVersion, 'connect.getattr'),
+            (conn.getHostname, 'connect.getattr'), (conn.getCapabilities, 'connect.read'),
+            (conn.getStoragePoolCapabilities, 'connect.read'), (conn.numOfStoragePools, search, get_pool),
+            (conn.listStoragePools, search, get_pool), (conn.listAllStoragePools, search, get_pool),
+            (conn.numOfDefinedStoragePools, search), (conn.listDefinedStoragePools, search),
+            (lambda: code_of(conn.findStoragePoolSources, 'netfs', '<source><host name="localhost"/></source>'),
+             'connect.detect-storage-pools'),  # there are none
+            (lambda: conn.storagePoolLookupByName('p'), get_pool), (lambda: conn.storagePoolLookupByUUID(pool.UUID()), get_pool),
+            (lambda: conn.storagePoolLookupByTargetPath(os.path.abspath('p')), get_pool), (volume.storagePoolLookupByVolume, get_pool),
+            (pool.info, 'storage-pool.read p'), (pool.XMLDesc, 'storage-pool.read p'), (pool.autostart, 'storage-pool.read p'),
+            (pool.isActive, 'storage-pool.read p'), (pool.isPersistent, 'storage-pool.read p'),
+            (lambda: pool.setAutostart(1), 'storage-pool.write p'), (pool.refresh, 'storage-pool.refresh p'),
+            (pool.numOfVolumes, 'storage-pool.search-storage-vols p', get_volume),
+            (pool.listVolumes, 'storage-pool.search-storage-vols p', get_volume),
+            (pool.listAllVolumes, 'storage-pool.search-storage-vols p', get_volume),
+            (lambda: pool.storageVolLookupByName('v'), get_pool, get_volume),
+            (lambda: conn.storageVolLookupByPath(os.path.abspath('p/v')), get_volume),
+            (lambda: conn.storageVolLookupByKey(os.path.abspath('p/v')), get_volume),
+            (volume.info, 'storage-vol.read p v'), (lambda: volume.infoFlags(1), 'storage-vol.read p v'),
+            (volume.XMLDesc, 'storage-vol.read p v'), (volume.path, 'storage-vol.read p v'),
+            (lambda: volume.resize(2 << 20), 'storage-vol.resize p v'), (volume.wipe, 'storage-vol.format p v'),
+            (lambda: volume.wipePattern(0), 'storage-vol.format p v'),
+            (upload, 'storage-vol.data-write p v'), (download, 'storage-vol.data-read p v'),
+            (lambda: pool.createXML(volume_xml % 'w'), get_pool, 'storage-vol.create p w'),
+            (lambda: pool.createXMLFrom(volume_xml % 'c', volume), get_pool, 'storage-vol.create p c'),
+            (volume.delete, 'storage-vol.delete p v'),
+            (pool.destroy, 'storage-pool.stop p'), (pool.create, 'storage-pool.start p'), (pool.destroy, 'storage-pool.stop p'),
+            (pool.build, 'storage-pool.format p'), (lambda: run('sh', '-c', 'rm p/*'),), (pool.delete, 'storage-pool.format p'),
+            (pool.undefine, 'storage-pool.delete p'),
+            (lambda: conn.storagePoolDefineXML(xml), 'storage-pool.write p', 'storage-pool.save p'),
+            (lambda: conn.storagePoolLookupByName('p').undefine(), get_pool, 'storage-pool.delete p'), (lambda: os.mkdir('p'),),
+            (lambda: conn.storagePoolCreateXML(xml), 'storage-pool.start p', 'storage-pool.write p'),
+        ]
+        for i, (step, *wanted) in enumerate(steps):
+            os.truncate('asked', 0)
+            try:
+                step()
+            except Exception as error:
+                raise AssertionError(f'step {i}, which wants {wanted}: {error}') from error
+            asked = {line.strip() for line in get('asked').decode().splitlines()}
+            check(asked == set(wanted), f'step {i}: {asked}, not {wanted}')
+        conn.close()
+        root.close()
 
 
 main()
