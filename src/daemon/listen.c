@@ -276,12 +276,26 @@ static bool wants_sasl(const PlkConfig *config)
            (config->tls && config->tls_auth == PLK_AUTH_SASL);
 }
 
+/* Whoever writes down who may come in is not to learn one day that nobody looked. */
+static int check_lists(const PlkConfig *config, PlkError *err)
+{
+    if (config->users && config->auth != PLK_AUTH_NONE)
+        return plk_fail(err, PLK_ERROR_CONFIG, "[daemon] users is not looked at where auth is polkit or sasl");
+    if (config->tls && config->tls_names && config->tls_trust_anybody)
+        return plk_fail(err, PLK_ERROR_CONFIG, "[tls] names means nothing where trust_anybody is true: anybody can choose a name");
+    if (config->sasl_users && !wants_sasl(config))
+        return plk_fail(err, PLK_ERROR_CONFIG, "[sasl] users is not looked at: no socket has auth=sasl");
+    return 0;
+}
+
 int plk_listen(PlkDaemon *daemon, const PlkConfig *config, PlkError *err)
 {
     const PlkSaslOptions sasl = {.app = "libvirt", .allowed = (const char *const *)config->sasl_users};
     g_autofree char *path = socket_path(config), *passed = NULL;
     int n;
 
+    if (check_lists(config, err) < 0)
+        return -1;
     if (wants_sasl(config) && plk_sasl_setup(&sasl, err) < 0)
         return -1;
     if (listen_systemd(daemon, config, &n, &passed, err) < 0)

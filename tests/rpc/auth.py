@@ -453,6 +453,19 @@ def _():
           'it starts')
 
 
+@behaviour('a list of those who may come in at which nobody would look is a mistake')
+def _():
+    port = free_port()
+    for config, words in (
+            (f'[daemon]\nauth=polkit\nusers={NOBODY}\n', 'users is not looked at where auth is polkit or sasl'),
+            (f'[daemon]\nauth=sasl\nusers={NOBODY}\n', 'users is not looked at where auth is polkit or sasl'),
+            (f'[sasl]\nusers=fred\n[tcp]\nlisten=localhost:{port}\nauth=none\n', 'no socket has auth=sasl'),
+            (f'[tls]\nlisten=localhost:{port}\nnames=CN=fred\ntrust_anybody=true\n', 'anybody can choose a name')):
+        put('ploopd.conf', config.encode())
+        said = run(PLOOPD, '--config', 'ploopd.conf', '--socket', 'sock', '--state-dir', 'dstate', rc=1)
+        check(words in said and not os.path.exists('sock'), said)
+
+
 # ---- polkit ----
 
 BUS = '''<busconfig>
