@@ -25,14 +25,23 @@ static void set_dir(PlkPool *pool, int fd)
     pool->dir_fd = fd;
 }
 
+static void set_starting(PlkPool *pool, bool starting)
+{
+    PLK_LOCKED(&pool->lock);
+    pool->starting = starting;
+}
+
 int plk_pool_bring_up(PlkPool *pool, bool take_over, PlkError *err)
 {
-    int fd;
+    int fd, r;
 
     if (plk_target_open(pool->def, &fd, err) != 0)
         return -1;
     set_dir(pool, fd);
-    if (plk_pool_measure(pool, err) != 0 || plk_pool_open_volumes(pool, take_over, err) != 0) {
+    set_starting(pool, true);
+    r = plk_pool_measure(pool, err);
+    set_starting(pool, false);
+    if (r != 0 || plk_pool_open_volumes(pool, take_over, err) != 0) {
         set_dir(pool, -1);
         return -1;
     }

@@ -157,6 +157,14 @@ typedef struct Asked {
     PlkPool *pool; /* a reference */
 } Asked;
 
+/* Lock held. An answer may come when the pool has been stopped and is changed by whoever has the turn, or is another by now. */
+static bool is_still_asked(const Asked *asked)
+{
+    const PlkPool *pool = asked->pool;
+
+    return (pool->active || pool->starting) && g_strcmp0(pool->def->target, asked->measure.path) == 0;
+}
+
 static int measure_pool(void *arg, PlkError *err)
 {
     Asked *asked = arg;
@@ -166,6 +174,8 @@ static int measure_pool(void *arg, PlkError *err)
     if (measure_work(arg, err) != 0)
         return -1;
     PLK_LOCKED(&pool->lock);
+    if (!is_still_asked(asked))
+        return 0;
     pool->def->capacity = (uint64_t)m->vfs.f_frsize * m->vfs.f_blocks;
     pool->def->available = (uint64_t)m->vfs.f_frsize * m->vfs.f_bfree;
     pool->def->allocation = pool->def->capacity - pool->def->available;

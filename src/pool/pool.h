@@ -81,6 +81,7 @@ struct PlkPool {
     bool working;  /* somebody has the turn */
     int turn_fd;   /* runtime/ploopkit/turns, locked at our name; -1 */
     bool gone;     /* undefined: no longer in the list */
+    bool starting; /* its turn waits for plk_pool_measure() */
     bool writable; /* active only */
     char *reason;  /* why not; NULL */
     gint64 asked_at; /* g_get_monotonic_time() of a plk_pool_measure() that has no answer yet; 0 */
