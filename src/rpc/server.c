@@ -535,11 +535,18 @@ int plk_server_run(PlkServer *server, PlkError *err)
     return r ? plk_fail_errno(err, PLK_ERROR_SYSTEM, r, "cannot start a thread") : 0;
 }
 
+static uint64_t counted(const uint64_t *figure)
+{
+    return __atomic_load_n(figure, __ATOMIC_RELAXED);
+}
+
 void plk_server_figures(PlkServer *server, PlkServerFigures *ret)
 {
+    const PlkServerFigures *f = &server->figures;
+
     PLK_LOCKED(&server->lock);
-    *ret = server->figures;
-    ret->peers = g_hash_table_size(server->peers);
-    ret->threads = server->threads;
-    ret->busy = server->threads - server->idle;
+    *ret = (PlkServerFigures){.peers = g_hash_table_size(server->peers), .unknown = f->unknown, .threads = server->threads,
+                              .busy = server->threads - server->idle, .accepted = f->accepted, .refused = f->refused,
+                              .calls = counted(&f->calls), .failed = counted(&f->failed),
+                              .bytes_in = counted(&f->bytes_in), .bytes_out = counted(&f->bytes_out)};
 }
