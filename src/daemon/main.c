@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* ploopd: start, signals, end. */
 #include <glib.h>
+#include <libxml/parser.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -205,6 +206,7 @@ int main(int argc, char **argv)
     int r;
 
     tame_malloc();
+    xmlInitParser(); /* before there are threads, as it asks for */
     plk_config_init(&config);
     r = plk_config_parse(&config, argc, argv, &err);
     plk_log_setup(config.verbose ? LOG_DEBUG : LOG_NOTICE);
