@@ -181,9 +181,20 @@ def daemon_seeds():
             yield begin + volumes + b''.join(some(*actions()) for _ in range(length))
 
 
+def crowd_seeds():
+    """Pools are defined and run, then whatever comes, all at once: see acts[] in fuzz-crowd.c."""
+    source = random.Random(2)
+    rest = bytes([255, 0])
+    begin = b''.join(bytes([80, pool << 2, 0]) for pool in range(3)) + rest + b''.join(bytes([92, pool << 2, 0]) for pool in range(3)) + rest
+    for length in (20, 60, 200, 500):
+        for _ in range(40):
+            yield begin + source.randbytes(length)
+
+
 def main():
     makers = {'image': image_seeds, 'descriptor': descriptor_seeds, 'arguments': argument_seeds,
-              'operations': operation_seeds, 'definition': definition_seeds, 'frames': frame_seeds, 'daemon': daemon_seeds}
+              'operations': operation_seeds, 'definition': definition_seeds, 'frames': frame_seeds, 'daemon': daemon_seeds,
+              'crowd': crowd_seeds}
     target, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
     for n, seed in enumerate(makers[target]()):
