@@ -196,17 +196,17 @@ static bool wants_layer(const PlkPeer *peer)
     return peer->transport->ops == &layer_ops;
 }
 
-/* "address;port", as libsasl has it. */
+/* "address;port", as libsasl has it. NULL: a unix socket, in whose name it would look for an address. */
 static char *address(int fd, bool remote)
 {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     char host[NI_MAXHOST], port[NI_MAXSERV];
 
-    if ((remote ? getpeername : getsockname)(fd, (struct sockaddr *)&a, &len) < 0 ||
+    if ((remote ? getpeername : getsockname)(fd, (struct sockaddr *)&a, &len) < 0 || a.ss_family == AF_UNIX ||
         getnameinfo((struct sockaddr *)&a, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
         return NULL;
-    return strcmp(port, "0") && *host ? g_strdup_printf("%s;%s", host, port) : NULL;
+    return g_strdup_printf("%s;%s", host, port);
 }
 
 static int fail(PlkSasl *sasl, int r, PlkError *err)

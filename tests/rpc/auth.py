@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
 from behaviour import behaviour, check, main, requires, run, skip  # noqa: E402
 import pools  # noqa: E402
-from pools import PLOOPD, Daemon, get, put, wait_until  # noqa: E402
+from pools import PLOOPD, Daemon, get, mounted, put, wait_until  # noqa: E402
 from wire import *  # noqa: E402,F403
 
 POLICY = os.path.join(HERE, '..', '..', 'data', 'polkit', 'ploopd.policy')
@@ -50,6 +50,10 @@ class service(Daemon):
             return super().__enter__()
         finally:
             pools.PLOOPD = PLOOPD
+
+    def __exit__(self, kind, *rest):
+        super().__exit__(kind, *rest)
+        check(kind or self.program != PLOOPD or self.process.returncode == 0, f'it ended with {self.process.returncode}: {self.said()}')
 
     def said(self):
         return get(f'{self.state}.log').decode()
@@ -317,6 +321,17 @@ def _():
 
 def characters(data):
     return word(len(data)) + b''.join(word(byte) for byte in data)  # four bytes for each, such is libvirt's protocol
+
+
+@behaviour('SASL on a unix socket works whatever the length of its path')
+def _():
+    accounts('scram-sha-256')
+    with mounted('/mnt'):
+        for path in ('/mnt/s', '/mnt/' + 'x' * 25, '/mnt/' + 'x' * 26, '/mnt/' + 'x' * 90):
+            daemon = service('[daemon]\nauth=sasl\n')
+            daemon.socket = path
+            with daemon:
+                log_in(uri(daemon), 'fred', 'fred-1234').close()
 
 
 @behaviour('until a client has shown who it is nothing but that is answered, to root neither, and no frame above 64 KiB taken')
