@@ -53,8 +53,9 @@ ctl -q vol list p >list
 equals "$(wc -l <list)" 2
 
 try "a wait has an end"
-refuses 5 "" job wait "$(job_id)" --timeout 1
-ctl job wait "$(job_id)" &
+id=$(job_id)
+refuses 5 "" job wait "$id" --timeout 1
+ctl job wait "$id" &
 waiting=$!
 sleep 0.5
 touch stop
