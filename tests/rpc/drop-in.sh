@@ -25,6 +25,16 @@ ploopd_stop() {
     rm ploopd.log
 }
 
+# Where volumes are made is kept for a moment after the last one; a libvirtd that came now would show it as a directory.
+nothing_in_the_making() {
+    local i
+    for ((i = 0; i < 100; i++)); do
+        [ -e late.d/.ploopkit ] || return 0
+        sleep 0.1
+    done
+    die "late.d/.ploopkit is kept"
+}
+
 ploopd_kill() {
     kill -9 $daemon
     wait $daemon 2>/dev/null || true
@@ -168,6 +178,7 @@ running_pool_of late
 v vol-create-as late kept 1M >/dev/null
 v pool-autostart late >/dev/null
 v pool-destroy brief >/dev/null
+nothing_in_the_making
 described >before
 files >files.before
 ploopd_kill
@@ -175,6 +186,7 @@ ploopd_run # on the sockets that the dead one left
 described >after
 diff before after
 v pool-autostart run >/dev/null
+nothing_in_the_making
 described >before
 files >files.before
 ploopd_kill
