@@ -54,7 +54,7 @@ test-proof:         ## crashes and faults, in a build that has seeded mistakes t
 
 test-asan:          ## unit and command tests, and ploopd's clients, under AddressSanitizer and UBSan
 	$(call setup,build-asan,$(sanitized) -Db_sanitize=address$(comma)undefined)
-	@$(run_tests) build-asan $(steady) --suite unit --suite cli --suite clients
+	@$(run_tests) build-asan $(steady) --suite unit --suite cli --suite clients --suite services
 
 test-tsan:          ## threaded tests and ploopd's clients under ThreadSanitizer
 	$(call setup,build-tsan,$(sanitized) -Db_sanitize=thread)
