@@ -197,7 +197,8 @@ static int split_address(const char *text, char **ret_host, char **ret_port, Plk
     const char *colon = strrchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : 0;
 
-    if (!colon || !colon[1])
+    /* getaddrinfo() takes 70000 for 4464. */
+    if (!colon || !colon[1] || (g_ascii_isdigit(colon[1]) && !g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, NULL, NULL)))
         return plk_fail(err, PLK_ERROR_CONFIG, "'%s' is no HOST:PORT to listen on", text);
     if (len >= 2 && text[0] == '[' && text[len - 1] == ']')
         *ret_host = g_strndup(text + 1, len - 2);
