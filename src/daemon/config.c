@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-typedef enum Kind { KIND_TEXT, KIND_FLAG, KIND_LIST, KIND_MODE, KIND_AUTH, KIND_NUMBER, KIND_USERS } Kind;
+typedef enum Kind { KIND_TEXT, KIND_FLAG, KIND_LIST, KIND_DIRS, KIND_MODE, KIND_AUTH, KIND_NUMBER, KIND_USERS } Kind;
 
 typedef struct Key {
     const char *group, *name;
@@ -34,7 +34,7 @@ static const Key keys[] = {
     KEY("daemon", "max_clients", KIND_NUMBER, max_clients),
     KEY("daemon", "metrics", KIND_TEXT, metrics),
     KEY("daemon", "verbose", KIND_FLAG, verbose),
-    KEY("daemon", "roots", KIND_LIST, roots),
+    KEY("daemon", "roots", KIND_DIRS, roots),
     KEY("tcp", "listen", KIND_TEXT, tcp),
     KEY("tcp", "auth", KIND_AUTH, tcp_auth),
     KEY("tls", "listen", KIND_TEXT, tls),
@@ -67,7 +67,7 @@ void plk_config_clear(PlkConfig *config)
 
         if (keys[i].kind == KIND_TEXT)
             g_free(*(char **)field);
-        else if (keys[i].kind == KIND_LIST)
+        else if (keys[i].kind == KIND_LIST || keys[i].kind == KIND_DIRS)
             g_strfreev(*(char ***)field);
     }
     g_free(config->users);
@@ -110,6 +110,33 @@ static int set_users(const char *text, PlkConfig *config)
     return 0;
 }
 
+/* A part that is empty, as behind a last semicolon, is none: as a root it would be the beginning of every path. */
+static void set_list(const char *text, char ***ret)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ";", -1);
+    char **list = g_new0(char *, g_strv_length(parts) + 1);
+    size_t n = 0;
+
+    for (char **p = parts; *p; p++)
+        if (*g_strstrip(*p))
+            list[n++] = g_strdup(*p);
+    g_strfreev(*ret);
+    *ret = list;
+}
+
+/* Without slashes at their ends. */
+static int set_dirs(const char *text, char ***ret)
+{
+    set_list(text, ret);
+    for (char **p = *ret; *p; p++) {
+        if (**p != '/')
+            return -1;
+        for (size_t i = strlen(*p) - 1; i && (*p)[i] == '/'; i--)
+            (*p)[i] = '\0';
+    }
+    return 0;
+}
+
 static int set(PlkConfig *config, const Key *key, const char *text)
 {
     void *field = (char *)config + key->offset;
@@ -118,12 +145,13 @@ static int set(PlkConfig *config, const Key *key, const char *text)
     switch (key->kind) {
     case KIND_TEXT:
         g_free(*(char **)field);
-        *(char **)field = *text ? g_strdup(text) : NULL;
-        return 0;
+        *(char **)field = g_strdup(text);
+        return *text ? 0 : -1;
     case KIND_LIST:
-        g_strfreev(*(char ***)field);
-        *(char ***)field = g_strsplit(text, ";", -1);
+        set_list(text, field);
         return 0;
+    case KIND_DIRS:
+        return set_dirs(text, field);
     case KIND_FLAG:
         *(bool *)field = strcmp(text, "true") == 0;
         return strcmp(text, "true") == 0 || strcmp(text, "false") == 0 ? 0 : -1;
@@ -133,7 +161,7 @@ static int set(PlkConfig *config, const Key *key, const char *text)
         *(int *)field = (int)number;
         return 0;
     case KIND_NUMBER:
-        if (set_number(text, 10, 1000000, &number) < 0)
+        if (set_number(text, 10, 1000000, &number) < 0 || number == 0)
             return -1;
         *(unsigned *)field = (unsigned)number;
         return 0;
@@ -147,58 +175,95 @@ static int set(PlkConfig *config, const Key *key, const char *text)
 
 /* What a value of that kind looks like. */
 static const char *const shapes[] = {
-    [KIND_TEXT] = "a text", [KIND_FLAG] = "true or false", [KIND_LIST] = "a list with ; between", [KIND_MODE] = "an octal mode, 0700",
-    [KIND_AUTH] = "none, sasl or polkit", [KIND_NUMBER] = "a number up to 1000000", [KIND_USERS] = "a list of numeric user ids, or none",
+    [KIND_TEXT] = "a text", [KIND_FLAG] = "true or false", [KIND_LIST] = "a list with ; between",
+    [KIND_DIRS] = "a list of absolute paths with ; between", [KIND_MODE] = "an octal mode, 0700",
+    [KIND_AUTH] = "none, sasl or polkit", [KIND_NUMBER] = "a number from 1 to 1000000", [KIND_USERS] = "a list of numeric user ids, or none",
 };
 
 /* ---- the file ---- */
 
+/* Where in the file we are. */
+typedef struct Reader {
+    const char *path;
+    unsigned line;
+    const char *group; /* NULL before the first */
+    bool seen[G_N_ELEMENTS(keys)];
+} Reader;
+
 static const Key *find_key(const char *group, const char *name)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-        if (strcmp(keys[i].group, group) == 0 && strcmp(keys[i].name, name) == 0)
+        if (strcmp(keys[i].group, group) == 0 && (!name || strcmp(keys[i].name, name) == 0))
             return &keys[i];
     return NULL;
 }
 
-static bool is_group(const char *name)
+static int take_group(Reader *r, char *text, PlkError *err)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-        if (strcmp(keys[i].group, name) == 0)
-            return true;
-    return false;
-}
+    size_t length = strlen(text);
+    const Key *first;
 
-static int load_group(PlkConfig *config, GKeyFile *file, const char *group, const char *path, PlkError *err)
-{
-    g_auto(GStrv) names = g_key_file_get_keys(file, group, NULL, NULL);
-
-    if (!is_group(group))
-        return plk_fail(err, PLK_ERROR_CONFIG, "%s: unknown group [%s]; see ploopd(8)", path, group);
-    for (char **name = names; name && *name; name++) {
-        const Key *key = find_key(group, *name);
-        g_autofree char *value = g_key_file_get_string(file, group, *name, NULL);
-
-        if (!key)
-            return plk_fail(err, PLK_ERROR_CONFIG, "%s: unknown key '%s' in [%s]; see ploopd(8)", path, *name, group);
-        if (!value || set(config, key, value) < 0)
-            return plk_fail(err, PLK_ERROR_CONFIG, "%s: [%s] %s is to be %s, not '%s'", path, group, *name,
-                            shapes[key->kind], value ? value : "");
-    }
+    if (text[length - 1] != ']')
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: '%s' does not end in ]", r->path, r->line, text);
+    text[length - 1] = '\0';
+    first = find_key(text + 1, NULL);
+    if (!first)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: unknown group [%s]; see ploopd(8)", r->path, r->line, text + 1);
+    r->group = first->group;
     return 0;
 }
 
+static int take_key(PlkConfig *config, Reader *r, char *text, PlkError *err)
+{
+    char *value = strchr(text, '=');
+    const Key *key;
+
+    if (!value)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: '%s' is no [group], no key=value and no # comment", r->path, r->line, text);
+    *value++ = '\0';
+    g_strchomp(text);
+    g_strchug(value);
+    if (!r->group)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: key '%s' stands before the first [group]", r->path, r->line, text);
+    key = find_key(r->group, text);
+    if (!key)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: unknown key '%s' in [%s]; see ploopd(8)", r->path, r->line, text, r->group);
+    if (r->seen[key - keys])
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: [%s] %s stands in the file twice", r->path, r->line, r->group, text);
+    if (set(config, key, value) < 0)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: [%s] %s is to be %s, not '%s'", r->path, r->line, r->group, text,
+                        shapes[key->kind], value);
+    r->seen[key - keys] = true;
+    return 0;
+}
+
+static int take_line(PlkConfig *config, Reader *r, char *text, PlkError *err)
+{
+    r->line++;
+    if (!g_utf8_validate(text, -1, NULL))
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s:%u: this line is not UTF-8", r->path, r->line);
+    g_strstrip(text);
+    if (!*text || *text == '#')
+        return 0;
+    return *text == '[' ? take_group(r, text, err) : take_key(config, r, text, err);
+}
+
+/* Not GKeyFile, which tells no lines, lets key[en]= pass and takes the last of two. */
 int plk_config_load(PlkConfig *config, const char *path, PlkError *err)
 {
-    g_autoptr(GKeyFile) file = g_key_file_new();
+    Reader reader = {.path = path};
     g_autoptr(GError) error = NULL;
-    g_auto(GStrv) groups = NULL;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    size_t length;
 
-    if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &error))
+    if (!g_file_get_contents(path, &text, &length, &error))
         return plk_fail(err, PLK_ERROR_CONFIG, "%s: %s", path, error->message);
-    groups = g_key_file_get_groups(file, NULL);
-    for (char **group = groups; *group; group++)
-        if (load_group(config, file, *group, path, err) < 0)
+    if (strlen(text) != length)
+        return plk_fail(err, PLK_ERROR_CONFIG, "%s: byte %zu is zero", path, strlen(text));
+    lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (take_line(config, &reader, *line, err) < 0)
             return -1;
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What ploopd is told: a file in GKeyFile's form, and the command line, which wins. man/ploopd.8 has all keys.
+ * What ploopd is told: a file of groups with key=value, and the command line, which wins. man/ploopd.8 has all keys.
  * Strings are the config's.
  */
 #pragma once
@@ -33,7 +33,7 @@ typedef struct PlkConfig {
 } PlkConfig;
 
 void plk_config_init(PlkConfig *config);
-/* CONFIG naming file, key and what is allowed. An unknown key is an error, too. */
+/* CONFIG naming file, line, key and what is allowed. An unknown key is an error, and one that stands twice. */
 int plk_config_load(PlkConfig *config, const char *path, PlkError *err);
 /* Argument by argument; exits for --help and --version. */
 int plk_config_parse(PlkConfig *config, int argc, char **argv, PlkError *err);

@@ -21,6 +21,7 @@ from wire import *  # noqa: E402,F403
 
 POOL = "<pool type='dir'><name>%s</name><target><path>%s</path></target></pool>"
 UNITS = os.path.join(HERE, '..', '..', 'data', 'systemd')
+MANUAL = os.path.join(HERE, '..', '..', 'man', 'ploopd.8')
 JOURNAL = '/run/systemd/journal'
 
 requires('unshare', 'systemd-analyze', 'systemd-socket-activate')
@@ -56,21 +57,95 @@ def a_pool(conn, name='p'):
 
 @behaviour('a mistake in the configuration is one line that says where and what')
 def _():
-    for text_, words in (('[daemon]\nsocket_mod=0700\n', ('ploopd.conf', 'socket_mod', '[daemon]')),
-                         ('[daemons]\nauth=none\n', ('ploopd.conf', 'daemons')), ('[daemons]\n', ('ploopd.conf', '[daemons]')),
-                         ('[daemon]\nsocket_mode=0999\n', ('ploopd.conf', 'socket_mode', '0999', 'octal')),
-                         ('[daemon]\nmax_clients=many\n', ('ploopd.conf', 'max_clients', 'many', 'number')),
-                         ('[daemon]\nauth=kerberos\n', ('ploopd.conf', 'auth', 'kerberos', 'polkit')),
-                         ('[daemon]\nverbose=perhaps\n', ('ploopd.conf', 'verbose', 'true or false')),
-                         ('[tls]\ntrust_anybody=1\n', ('ploopd.conf', 'trust_anybody')),
-                         ('auth=none\n', ('ploopd.conf',)), ('[daemon\n', ('ploopd.conf',))):
-        put('ploopd.conf', text_.encode())
+    for text_, words in (('[daemon]\nsocket_mod=0700\n', (':2:', 'socket_mod', '[daemon]')),
+                         ('[daemons]\nauth=none\n', (':1:', 'daemons')), ('\n[daemons]\n', (':2:', '[daemons]')),
+                         ('[daemon]\n# octal\n\nsocket_mode=0999\n', (':4:', 'socket_mode', '0999', 'octal')),
+                         ('[daemon]\nverbose=true\nverbose=false\n', (':3:', 'verbose', 'twice')),
+                         ('[daemon]\nverbose=true\n[tls]\n[daemon]\nverbose=true\n', (':5:', 'verbose', 'twice')),
+                         ('[daemon]\nverbose[en]=true\n', (':2:', 'verbose[en]')),
+                         ('[tls]\nverbose=true\n', (':2:', 'verbose', '[tls]')),
+                         ('auth=none\n', (':1:', 'auth', 'group')), ('[daemon\n', (':1:', '[daemon', ']')), ('[\n', (':1:',)),
+                         ('[daemon]\nverbose\n', (':2:', 'verbose', 'key=value')), ('[daemon]\n=true\n', (':2:',)),
+                         ('[daemon]\nmetrics=\xff\n', (':2:', 'UTF-8')), ('[daemon]\n\0\n', ('zero',))):
+        put('ploopd.conf', text_.encode('latin-1'))
         said = refused('--config', 'ploopd.conf', '--socket', 's', '--state-dir', 'st')
-        check(all(word in said for word in words), f'{text_!r}: {said}')
+        check(said.startswith('ploopd: ploopd.conf:') and all(word in said for word in words), f'{text_!r}: {said}')
     check('nothing.conf' in refused('--config', 'nothing.conf'), 'a file that is not there')
     check('--state-dir' in refused('--socket', 's') and '--socket' in refused('--state-dir', 'st'), 'the way out')
     check('--help' in run(PLOOPD, '--wrong', rc=1) and 'Usage' in run(PLOOPD, '--help'), 'help')
     check(re.fullmatch(r'ploopd \d+\.\d+\.\d+\n', run(PLOOPD, '--version')), run(PLOOPD, '--version'))
+
+
+# Of every key of the manual: what it takes, and what it does not.
+PATHS, NUMBERS = ('/a;/b', '/a/', ''), ('none', '0', '0 5;7', '4294967294')
+KEYS = {('daemon', 'socket'): (('/a',), ('',)), ('daemon', 'state_dir'): (('/a',), ('',)), ('daemon', 'metrics'): (('/a',), ('',)),
+        ('daemon', 'libvirt'): (('true', 'false'), ('1', 'yes', 'TRUE', '')), ('daemon', 'verbose'): (('true', 'false'), ('on',)),
+        ('daemon', 'socket_mode'): (('0700', '0', '777'), ('1000', '-1', '0x7', '8', 'rwx', '')),
+        ('daemon', 'socket_group'): (('daemon',), ('',)), ('daemon', 'auth'): (('none', 'polkit', 'sasl'), ('tls', '')),
+        ('daemon', 'users'): (NUMBERS, ('root', '-1', '4294967295', '1.5')),
+        ('daemon', 'access_polkit'): (('true', 'false'), ('perhaps',)),
+        ('daemon', 'max_clients'): (('1', '1000000'), ('0', '1000001', '-1', '5k', '')),
+        ('daemon', 'roots'): (PATHS, ('here', '/a;here', '/a;.')),
+        ('tcp', 'listen'): (('[::1]:1',), ('',)), ('tcp', 'auth'): (('none', 'sasl'), ('password',)),
+        ('tls', 'listen'): (('localhost:1',), ('',)), ('tls', 'auth'): (('none', 'sasl'), ('certificate',)),
+        ('tls', 'ca'): (('/a',), ('',)), ('tls', 'cert'): (('/a',), ('',)), ('tls', 'key'): (('/a',), ('',)),
+        ('tls', 'crl'): (('/a',), ('',)), ('tls', 'names'): (('CN=a*;CN=b\\, c', ''), ()),
+        ('tls', 'trust_anybody'): (('true', 'false'), ('1',)), ('tls', 'priority'): (('NORMAL',), ('',)),
+        ('sasl', 'users'): (('fred;*@host', ''), ())}
+
+
+def manual_keys():
+    """What stands under [group] in ploopd(8)."""
+    group = None
+    for line in get(MANUAL).decode().split('\n'):
+        if match := re.fullmatch(r'\.Ss \[(.*)\]', line):
+            group = match[1]
+        elif line.startswith('.Sh '):
+            group = None
+        elif group and line.startswith('.It Cm '):
+            for name in line[7:].split(' , '):
+                yield group, name
+
+
+@behaviour('each key of the manual takes what the manual says, and nothing else')
+def _():
+    check(sorted(manual_keys()) == sorted(KEYS), sorted(set(manual_keys()) ^ set(KEYS)))
+    for (group, name), (good, bad) in KEYS.items():
+        for value in good:
+            put('ploopd.conf', f'# ours\r\n[{group}]\r\n  {name} = {value} \r\n'.encode())
+            run(PLOOPD, '--config', 'ploopd.conf', '--version')
+        for value in bad:
+            put('ploopd.conf', f'[{group}]\n{name}={value}'.encode())
+            said = refused('--config', 'ploopd.conf', '--version')
+            check(said.startswith(f'ploopd: ploopd.conf:2: [{group}] {name} ') and f"'{value}'" in said, said)
+
+
+@behaviour('below the roots there may be pools and nowhere else, however the list is written')
+def _():
+    os.makedirs('allowed/p')
+    os.mkdir('other')
+    os.mkdir('allowed-not')
+    here = os.path.abspath('.')
+    for roots in (f'{here}/allowed;', f'{here}/allowed/', f';; /nowhere ; {here}/allowed//'):
+        put('ploopd.conf', f'[daemon]\nroots={roots}\n'.encode())
+        with Daemon('--config', 'ploopd.conf') as daemon:
+            conn = daemon.connect()
+            conn.storagePoolDefineXML(POOL % ('p', f'{here}/allowed/p')).undefine()
+            for outside in ('other', 'allowed-not', '', 'allowed/../other'):
+                try:
+                    conn.storagePoolDefineXML(POOL % ('q', f'{here}/{outside}'))
+                    raise AssertionError(f'{roots} let a pool be on {outside}')
+                except Exception as error:
+                    check('a pool may not stand' in str(error) or "'..'" in str(error), error)
+            conn.close()
+
+
+@behaviour('an address to listen on that is none is refused in one line')
+def _():
+    for address in ('nonsense', 'localhost:', 'localhost:70000', 'localhost:99999999999999999999', ':1x', '[::1'):
+        put('ploopd.conf', f'[tcp]\nauth=none\nlisten={address}\n'.encode())
+        said = refused('--config', 'ploopd.conf', '--state-dir', 'st')
+        check(f"'{address}'" in said, said)
 
 
 @behaviour('the file configures what its keys say, and the command line wins over it')
